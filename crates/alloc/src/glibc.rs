@@ -1,0 +1,137 @@
+//! glibc's malloc: the allocator of a Rust program on most Linux systems that chooses no other.
+
+use std::{
+    ffi::{c_int, c_long},
+    hint::black_box,
+    mem,
+};
+
+use plimsoll_core::{HeapFigures, HeapSource, ReleaseBackend};
+
+/// glibc's heap: its figures and the release of its free pages.
+///
+/// ```
+/// use plimsoll_alloc::Glibc;
+/// use plimsoll_core::{HeapSource, ReleaseBackend};
+///
+/// let before = Glibc.figures().expect("glibc 2.33 or later, linked dynamically");
+/// let held = vec![1_u8; 1_000_000];
+/// let after = Glibc.figures().expect("as before");
+/// assert!(after.allocated_bytes >= before.allocated_bytes + 1_000_000);
+/// drop(held);
+/// Glibc.release();
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Glibc;
+
+/// What [`Glibc::serves_this_program`] allocates to see where it lands. Above 32 MiB, since freeing a
+/// smaller mapped block would raise glibc's threshold for mapping; and more than other threads allocate
+/// or free in the microseconds between the two looks.
+const PROBE_BYTES: usize = 40 << 20;
+/// Looks that have to miss the block before it is believed to be elsewhere.
+const PROBES: usize = 3;
+
+/// `DEFAULT_MMAP_THRESHOLD_MAX` of mallopt(3).
+const MMAP_THRESHOLD_MAX_BYTES: usize = if cfg!(target_pointer_width = "32") {
+    512 * 1024
+} else {
+    4 * 1024 * 1024 * mem::size_of::<c_long>()
+};
+
+impl Glibc {
+    /// Says whether Rust code of this program allocates from glibc, by allocating 40 MiB (untouched,
+    /// so nearly free) and looking for them. False too where [`HeapSource::figures`] tells nothing.
+    pub fn serves_this_program(&self) -> bool {
+        (0..PROBES).any(|_| self.sees_a_block().unwrap_or(false))
+    }
+
+    fn sees_a_block(self) -> Option<bool> {
+        let mut block: Vec<u8> = Vec::new();
+        let before = self.figures()?.allocated_bytes;
+        block.try_reserve_exact(PROBE_BYTES).ok()?;
+        // Keeps the compiler from leaving out an allocation that nobody uses.
+        black_box(&mut block);
+        let after = self.figures()?.allocated_bytes;
+        let seen = usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX);
+        Some(seen >= PROBE_BYTES / 2)
+    }
+}
+
+impl HeapSource for Glibc {
+    /// Reads `mallinfo2`, which sums all arenas: allocated = `uordblks + hblkhd`, resident =
+    /// `arena + hblkhd` (mallinfo(3): bytes in use, in blocks mapped one by one, and taken from the
+    /// system otherwise).
+    ///
+    /// Freed blocks that a thread keeps in its own cache count as allocated. The resident figure is
+    /// an upper bound: pages never touched, or given back inside an arena, count.
+    ///
+    /// `None` before glibc 2.33, which has no such call (`mallinfo` wraps at 4 GiB), and in a program
+    /// that links glibc statically, where it cannot be looked up.
+    fn figures(&self) -> Option<HeapFigures> {
+        let info = mallinfo2()?;
+        let sum = |one: usize, other: usize| u64::try_from(one.saturating_add(other)).ok();
+        Some(HeapFigures::new(sum(info.uordblks, info.hblkhd)?, sum(info.arena, info.hblkhd)?))
+    }
+}
+
+impl ReleaseBackend for Glibc {
+    fn name(&self) -> &'static str {
+        "glibc"
+    }
+
+    /// Calls `malloc_trim(0)`: gives back every whole free page of every arena, not only the top
+    /// (malloc_trim(3), glibc 2.8 and later). Holds the lock of one arena at a time meanwhile.
+    #[expect(unsafe_code, reason = "malloc_trim is a C function")]
+    fn release(&self) {
+        // SAFETY: MT-Safe by its manual page, takes no pointer, and touches only pages that hold no
+        // block in use.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// Makes every allocation of `bytes` or more a mapping of its own, which goes back to the system as
+/// soon as it is freed, and says whether glibc took it.
+///
+/// glibc starts with 128 KiB and raises the threshold each time such a block is freed, to 32 MiB at
+/// most; from then on large buffers come from the heap and stay resident when they are freed. Fixing
+/// it keeps them out of the resident set, for a few microseconds and page faults at each allocation.
+/// 1 MiB suits a server whose request bodies are a few MB.
+///
+/// It acts on the whole process, so it is for the application to call, best first thing in `main`.
+/// False, and nothing changes, above glibc's upper limit of 32 MiB (512 KiB on 32-bit systems; see
+/// mallopt(3)).
+///
+/// ```
+/// assert!(plimsoll_alloc::glibc::fix_mmap_threshold(1 << 20));
+/// ```
+#[expect(unsafe_code, reason = "mallopt is a C function")]
+pub fn fix_mmap_threshold(bytes: usize) -> bool {
+    // Checked here as well: glibc has taken any value since it sizes its heaps by the page size.
+    let bytes = match c_int::try_from(bytes) {
+        Ok(value) if bytes <= MMAP_THRESHOLD_MAX_BYTES => value,
+        _ => return false,
+    };
+    // SAFETY: takes no pointer. It stores two words of malloc's parameters under the lock of the main
+    // arena; other threads read them unlocked, as they do when glibc itself stores the same words
+    // from `free`, so a thread sees the old value or the new one and both are valid.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, bytes) == 1 }
+}
+
+/// Calls `mallinfo2` where the C library has it. Looked up by name: a direct call would not link
+/// before glibc 2.33, which distributions in support still ship.
+#[expect(unsafe_code, reason = "dlsym and mallinfo2 are C functions")]
+fn mallinfo2() -> Option<libc::mallinfo2> {
+    // SAFETY: the name is a C string, and the default scope needs no handle to be open.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
+    if symbol.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it is the function of that name, whose type malloc.h fixes as
+    // `struct mallinfo2 mallinfo2(void)`; function pointers have the size of data pointers here.
+    let call = unsafe {
+        mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> libc::mallinfo2>(symbol)
+    };
+    // SAFETY: takes the locks that it needs and returns a plain struct by value. Its manual page
+    // warns of concurrent `mallopt` only, which changes settings that it does not read.
+    Some(unsafe { call() })
+}

@@ -1,0 +1,57 @@
+//! Figures and release of the program's allocator, for Plimsoll.
+//!
+//! An allocator keeps what a program frees. The resident set stays up, and a guard that decides by it
+//! sheds for ever although the memory is free to use. A [`ReleaseBackend`] gives such pages back to the
+//! system, and a [`HeapSource`] tells how much of the resident set the program really holds.
+//!
+//! ```
+//! for backend in plimsoll_alloc::system_backends() {
+//!     backend.release();
+//! }
+//! if let Some(figures) = plimsoll_alloc::system_heap().and_then(|heap| heap.figures()) {
+//!     println!("{} of {} bytes in use", figures.allocated_bytes, figures.resident_bytes);
+//! }
+//! ```
+//!
+//! # What it protects
+//! The one crate of Plimsoll with `unsafe` code, all of it calls of the C library. It installs no
+//! allocator, changes no setting unless called for it, and keeps no state.
+//!
+//! # What it cannot see
+//! - Fragmentation: a page is given back only when nothing on it is in use.
+//! - Heaps of other allocators. A program with jemalloc or mimalloc has a glibc heap as well (its C
+//!   libraries use it), so releasing glibc's is right there too, while its figures would tell a
+//!   fraction: [`system_heap`] then gives none.
+//! - Systems without glibc: there [`system_backends`] is empty and [`system_heap`] is `None`.
+//!
+//! MSRV: 1.88. There are no features.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+use std::sync::Arc;
+
+use plimsoll_core::{HeapSource, ReleaseBackend};
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod glibc;
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub use self::glibc::Glibc;
+
+/// The release backends of the C library that this program runs on: glibc's, or none.
+pub fn system_backends() -> Vec<Arc<dyn ReleaseBackend>> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    return vec![Arc::new(Glibc)];
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    return Vec::new();
+}
+
+/// The figures of the C library's heap, where the program's Rust code allocates there.
+///
+/// `None` where it does not: with another global allocator the C library's figures would pass a
+/// fraction for the whole. Finding out allocates 40 MiB for a moment, without touching them.
+pub fn system_heap() -> Option<Arc<dyn HeapSource>> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    return Glibc.serves_this_program().then(|| Arc::new(Glibc) as Arc<dyn HeapSource>);
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    return None;
+}

@@ -1,0 +1,24 @@
+//! Pure functions from the server's answers to text.
+//!
+//! The shapes that scripts read are fixed by golden files under `tests/golden`. Everything of the
+//! server that is no number passes [`Look::foreign`](crate::look::Look::foreign).
+
+mod aggressive;
+mod cleanup;
+mod details;
+mod doctor;
+pub(crate) mod findings;
+mod monitor;
+mod report;
+mod table;
+mod thresholds;
+
+pub(crate) use self::{
+    aggressive::{NO_RULES, question, rules},
+    cleanup::cleanup,
+    details::details,
+    doctor::{Finding, doctor},
+    monitor::{check, monitor_line},
+    report::report,
+    thresholds::{thresholds, thresholds_changed},
+};

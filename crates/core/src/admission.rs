@@ -1,0 +1,58 @@
+//! The handle by which a middleware admits work.
+
+use crate::{
+    ledger::{Ledger, Refusal, Reservation},
+    level::PressureLevel,
+    lines::Priority,
+    routes::Route,
+};
+
+/// Admits or refuses work by memory; a plain reference, free to copy.
+///
+/// The ledger behind it is kept for the life of the process, about 10 KiB for each
+/// [`Plimsoll`](crate::Plimsoll) started, so that no reference count is touched per request.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    ledger: &'static Ledger,
+}
+
+impl Admission {
+    pub(crate) fn new(ledger: &'static Ledger) -> Self {
+        Self { ledger }
+    }
+
+    /// Reserves `cost` bytes (at least 1, at most 1 TiB) until the reservation is dropped.
+    ///
+    /// Takes no lock, makes no system call and allocates nothing. Without a `route` it counts as
+    /// `<unmatched>`. `priority` is asked only when
+    /// memory is short; `None` is for what is never shed, and is not charged then. With `observe_only` nothing is refused, and what would have been is counted.
+    ///
+    /// # Errors
+    /// The [`Refusal`] when the cost does not fit under the priority's load line.
+    #[inline]
+    pub fn reserve(
+        &self,
+        cost: u64,
+        route: Option<&'static Route>,
+        priority: impl FnOnce() -> Option<Priority>,
+        observe_only: bool,
+    ) -> Result<Reservation, Refusal> {
+        self.ledger.reserve(cost, route, priority, observe_only)
+    }
+
+    /// Returns the counters of a route; the first 200 names have their own.
+    pub fn route(&self, name: &str) -> &'static Route {
+        self.ledger.routes().find(name)
+    }
+
+    /// Counts and returns the refusal of work that fits, but whose service is busy at a time when
+    /// nobody should queue.
+    pub fn busy_refusal(&self) -> Refusal {
+        self.ledger.busy_refusal()
+    }
+
+    /// The pressure level: one load.
+    pub fn level(&self) -> PressureLevel {
+        self.ledger.level()
+    }
+}

@@ -1,0 +1,533 @@
+//! The ledger: bytes promised to requests, charged before they are touched.
+//!
+//! It lives for as long as the process does (see [`Admission`](crate::Admission)), so that a
+//! reservation holds a plain reference: an `Arc` cloned into each permit is what stops two
+//! threads from scaling.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+};
+use std::{thread::Thread, time::Duration};
+
+use crate::{
+    clock::{Clock, saturating_millis},
+    level::PressureLevel,
+    lines::{Caps, Priority},
+    routes::{Route, RouteFigures, RouteTable, Totals},
+};
+
+/// A single request is never charged more than this, 1 TiB, so that a made-up length cannot
+/// wrap the sum.
+const LARGEST_COST_BYTES: u64 = 1 << 40;
+
+/// Written by every request.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Flow {
+    reserved: AtomicU64,
+    admitted: AtomicU64,
+    finished: AtomicU64,
+    given_back: AtomicU64,
+    buffered: AtomicU64,
+}
+
+/// Written by the sampler, read by every request.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Published {
+    /// Below this sum every request is admitted without another question: the lowest cap, or
+    /// the point at which the sampler wants to look again.
+    unquestioned: AtomicU64,
+    wake_at: AtomicU64,
+    low: AtomicU64,
+    normal: AtomicU64,
+    high: AtomicU64,
+    alone: [AtomicU64; 3],
+    level: AtomicU8,
+    enforce: AtomicBool,
+    valid_until_ms: AtomicU64,
+    retry_after_ms: AtomicU64,
+}
+
+/// Written by refusals.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Refused {
+    shed: AtomicU64,
+    would_have_shed: AtomicU64,
+    expired: AtomicU64,
+    jitter: AtomicU64,
+}
+
+/// Reserved bytes, the caps on them, and what became of the requests.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    flow: Flow,
+    published: Published,
+    refused: Refused,
+    routes: RouteTable,
+    clock: Clock,
+    sampler: OnceLock<Thread>,
+}
+
+/// Bytes promised to one request; dropping it gives them back, once.
+#[derive(Debug)]
+#[must_use = "the bytes are given back when this is dropped"]
+pub struct Reservation {
+    ledger: &'static Ledger,
+    bytes: u64,
+    buffered: u64,
+    route: Option<&'static Route>,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// It does not fit under its priority's load line now.
+    Pressure,
+    /// It would not fit even with nothing else in flight.
+    NeverFits,
+}
+
+impl RefusalReason {
+    /// The label of `plimsoll_requests_shed_total`: `memory` or `too_large`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pressure => "memory",
+            Self::NeverFits => "too_large",
+        }
+    }
+}
+
+/// What a refused request is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Why.
+    pub reason: RefusalReason,
+    /// The pressure level.
+    pub level: PressureLevel,
+    /// When trying again makes sense, jittered so that refused clients do not return together.
+    pub retry_after: Duration,
+}
+
+/// What the sampler publishes after each reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) caps: Caps,
+    pub(crate) level: PressureLevel,
+    /// The sum of reservations at which the sampler wants to look again.
+    pub(crate) wake_at: u64,
+    /// When this verdict is too old to refuse by.
+    pub(crate) valid_until: Duration,
+    pub(crate) retry_after: Duration,
+}
+
+impl Ledger {
+    /// Admits everything until the first verdict.
+    pub(crate) fn new(clock: Clock) -> Self {
+        let open = || AtomicU64::new(u64::MAX);
+        Self {
+            flow: Flow::default(),
+            published: Published {
+                unquestioned: open(),
+                wake_at: open(),
+                low: open(),
+                normal: open(),
+                high: open(),
+                alone: [open(), open(), open()],
+                level: AtomicU8::new(0),
+                enforce: AtomicBool::new(true),
+                valid_until_ms: open(),
+                retry_after_ms: AtomicU64::new(1_000),
+            },
+            refused: Refused::default(),
+            routes: RouteTable::default(),
+            clock,
+            sampler: OnceLock::new(),
+        }
+    }
+
+    /// Names the thread to wake when reservations outrun the readings.
+    pub(crate) fn wakes(&self, sampler: Thread) {
+        let _ = self.sampler.set(sampler);
+    }
+
+    pub(crate) fn publish(&self, verdict: &Verdict) {
+        let Caps { low, normal, high, alone } = verdict.caps;
+        self.published.low.store(low, Relaxed);
+        self.published.normal.store(normal, Relaxed);
+        self.published.high.store(high, Relaxed);
+        for (slot, cap) in self.published.alone.iter().zip(alone) {
+            slot.store(cap, Relaxed);
+        }
+        self.published.level.store(verdict.level.as_u8(), Relaxed);
+        self.published.retry_after_ms.store(saturating_millis(verdict.retry_after), Relaxed);
+        self.published.valid_until_ms.store(saturating_millis(verdict.valid_until), Relaxed);
+        self.published.wake_at.store(verdict.wake_at, Relaxed);
+        // Last, so that whoever is questioned finds the caps of this verdict or newer ones.
+        self.published.unquestioned.store(low.min(verdict.wake_at), Relaxed);
+    }
+
+    /// Charges `cost` bytes, or refuses. `priority` is asked only when memory is short; `None`
+    /// is for what is never shed: not charged then, since a made-up length on an open path must
+    /// not shut out the others.
+    #[inline]
+    pub(crate) fn reserve(
+        &'static self,
+        cost: u64,
+        route: Option<&'static Route>,
+        priority: impl FnOnce() -> Option<Priority>,
+        observe_only: bool,
+    ) -> Result<Reservation, Refusal> {
+        let cost = cost.clamp(1, LARGEST_COST_BYTES);
+        if self.charge_up_to(cost, self.published.unquestioned.load(Relaxed)) {
+            return Ok(self.admitted(cost, route));
+        }
+        match priority() {
+            None => Ok(self.admitted(0, route)),
+            Some(priority) => {
+                self.reserve_questioned(cost, route, priority, observe_only)?;
+                Ok(self.admitted(cost, route))
+            }
+        }
+    }
+
+    /// Adds `cost` if the sum then stays within `cap`. A loop rather than an add that is taken
+    /// back: a sum that is too high for a moment would refuse others who fit.
+    #[inline]
+    fn charge_up_to(&self, cost: u64, cap: u64) -> bool {
+        let mut reserved = self.flow.reserved.load(Relaxed);
+        loop {
+            let after = reserved + cost;
+            if after > cap {
+                return false;
+            }
+            match self.flow.reserved.compare_exchange_weak(reserved, after, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => reserved = now,
+            }
+        }
+    }
+
+    #[cold]
+    fn reserve_questioned(
+        &self,
+        cost: u64,
+        route: Option<&'static Route>,
+        priority: Priority,
+        observe_only: bool,
+    ) -> Result<(), Refusal> {
+        let (cap, alone) = match priority {
+            Priority::Low => (self.published.low.load(Relaxed), Some(0)),
+            Priority::Normal => (self.published.normal.load(Relaxed), Some(1)),
+            Priority::High => (self.published.high.load(Relaxed), Some(2)),
+            Priority::Critical => (u64::MAX, None),
+        };
+        // Before the decision: an admitted request may be the one that outran the reading.
+        self.wake_if_outrun(cost);
+        if self.charge_up_to(cost, cap) {
+            return Ok(());
+        }
+        if !self.published.enforce.load(Relaxed) {
+            self.charge_up_to(cost, u64::MAX);
+            return Ok(());
+        }
+        if saturating_millis(self.clock.now()) > self.published.valid_until_ms.load(Relaxed) {
+            // Nobody has looked for too long: a verdict this old must not keep a server shut.
+            self.refused.expired.fetch_add(1, Relaxed);
+            self.charge_up_to(cost, u64::MAX);
+            return Ok(());
+        }
+        if observe_only {
+            self.refused.would_have_shed.fetch_add(1, Relaxed);
+            self.charge_up_to(cost, u64::MAX);
+            return Ok(());
+        }
+        self.refused.shed.fetch_add(1, Relaxed);
+        let fits_alone =
+            alone.is_none_or(|index| cost <= self.published.alone[index].load(Relaxed));
+        let reason = if fits_alone { RefusalReason::Pressure } else { RefusalReason::NeverFits };
+        route.unwrap_or(self.routes.unmatched()).count_shed(reason);
+        Err(Refusal { reason, level: self.level(), retry_after: self.jittered_retry_after() })
+    }
+
+    /// Refuses what fits, but whose service is busy at a time when nobody should queue.
+    #[cold]
+    pub(crate) fn busy_refusal(&self) -> Refusal {
+        self.refused.shed.fetch_add(1, Relaxed);
+        self.routes.unmatched().count_shed(RefusalReason::Pressure);
+        let (level, retry_after) = (self.level(), self.jittered_retry_after());
+        Refusal { reason: RefusalReason::Pressure, level, retry_after }
+    }
+
+    #[inline]
+    fn admitted(&'static self, bytes: u64, route: Option<&'static Route>) -> Reservation {
+        self.flow.admitted.fetch_add(1, Relaxed);
+        if let Some(route) = route {
+            route.count_admitted(bytes);
+        }
+        Reservation { ledger: self, bytes, buffered: 0, route }
+    }
+
+    /// Wakes the sampler once per reading when reservations have outrun it.
+    fn wake_if_outrun(&self, cost: u64) {
+        let wake_at = self.published.wake_at.load(Relaxed);
+        if self.flow.reserved.load(Relaxed).saturating_add(cost) <= wake_at
+            || self.published.wake_at.swap(u64::MAX, Relaxed) == u64::MAX
+        {
+            return;
+        }
+        if let Some(sampler) = self.sampler.get() {
+            sampler.unpark();
+        }
+    }
+
+    /// Between 1.0 and 2.0 times the base, from a Weyl sequence: consecutive refusals land as
+    /// far from each other as can be, which a random draw would not ensure.
+    fn jittered_retry_after(&self) -> Duration {
+        const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+        let base = self.published.retry_after_ms.load(Relaxed);
+        let turn = self.refused.jitter.fetch_add(GOLDEN_RATIO, Relaxed).wrapping_add(GOLDEN_RATIO);
+        let extra = (u128::from(base) * u128::from(turn)) >> 64;
+        Duration::from_millis(base.saturating_add(u64::try_from(extra).unwrap_or(u64::MAX)))
+    }
+
+    /// Stops or resumes refusing; counting goes on.
+    pub(crate) fn set_enforcing(&self, enforce: bool) {
+        self.published.enforce.store(enforce, Relaxed);
+    }
+
+    pub(crate) fn enforcing(&self) -> bool {
+        self.published.enforce.load(Relaxed)
+    }
+
+    pub(crate) fn level(&self) -> PressureLevel {
+        PressureLevel::from_u8(self.published.level.load(Relaxed))
+    }
+
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.flow.reserved.load(Relaxed)
+    }
+
+    /// All bytes given back since the start.
+    pub(crate) fn given_back_bytes(&self) -> u64 {
+        self.flow.given_back.load(Relaxed)
+    }
+
+    pub(crate) fn buffered_bytes(&self) -> u64 {
+        self.flow.buffered.load(Relaxed)
+    }
+
+    pub(crate) fn admitted_total(&self) -> u64 {
+        self.flow.admitted.load(Relaxed)
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        // `finished` first: a request that ends between the two loads must not underflow.
+        let finished = self.flow.finished.load(Relaxed);
+        self.flow.admitted.load(Relaxed).saturating_sub(finished)
+    }
+
+    pub(crate) fn shed_total(&self) -> u64 {
+        self.refused.shed.load(Relaxed)
+    }
+
+    pub(crate) fn would_have_shed_total(&self) -> u64 {
+        self.refused.would_have_shed.load(Relaxed)
+    }
+
+    /// Requests admitted only because the verdict had expired.
+    pub(crate) fn expired_total(&self) -> u64 {
+        self.refused.expired.load(Relaxed)
+    }
+
+    pub(crate) fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// Every route that has seen a request, by name.
+    pub(crate) fn route_figures(&self) -> Vec<RouteFigures> {
+        self.routes.figures(Totals {
+            admitted: self.admitted_total(),
+            in_flight: self.in_flight(),
+            reserved: self.reserved_bytes(),
+        })
+    }
+}
+
+impl Reservation {
+    /// Bytes promised; 0 for a request that is never shed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Notes that `bytes` of a body are held in memory until this is dropped. They show as
+    /// `arrayBuffers`; they do not change what is reserved.
+    #[inline]
+    pub fn note_buffered(&mut self, bytes: u64) {
+        if bytes > 0 {
+            let bytes = bytes.min(LARGEST_COST_BYTES);
+            self.buffered += bytes;
+            self.ledger.flow.buffered.fetch_add(bytes, Relaxed);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    #[inline]
+    fn drop(&mut self) {
+        let flow = &self.ledger.flow;
+        if self.bytes > 0 {
+            flow.reserved.fetch_sub(self.bytes, Relaxed);
+            flow.given_back.fetch_add(self.bytes, Relaxed);
+        }
+        if self.buffered > 0 {
+            flow.buffered.fetch_sub(self.buffered, Relaxed);
+        }
+        flow.finished.fetch_add(1, Relaxed);
+        if let Some(route) = self.route {
+            route.count_finished(self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> &'static Ledger {
+        Box::leak(Box::new(Ledger::new(Clock::manual(Duration::ZERO))))
+    }
+
+    fn verdict(low: u64, normal: u64, high: u64) -> Verdict {
+        Verdict {
+            caps: Caps { low, normal, high, alone: [low, normal, high] },
+            level: PressureLevel::Warning,
+            wake_at: u64::MAX,
+            valid_until: Duration::from_secs(60),
+            retry_after: Duration::from_secs(2),
+        }
+    }
+
+    fn reserve(
+        ledger: &'static Ledger,
+        cost: u64,
+        priority: Priority,
+    ) -> Result<Reservation, Refusal> {
+        ledger.reserve(cost, None, || Some(priority), false)
+    }
+
+    #[test]
+    fn a_priority_is_admitted_up_to_its_own_line() {
+        let ledger = ledger();
+        ledger.publish(&verdict(100, 200, 300));
+        let _first = reserve(ledger, 100, Priority::Low).expect("fits low");
+        assert!(reserve(ledger, 1, Priority::Low).is_err());
+        let _second = reserve(ledger, 100, Priority::Normal).expect("fits normal");
+        assert!(reserve(ledger, 1, Priority::Normal).is_err());
+        let _third = reserve(ledger, 100, Priority::High).expect("fits high");
+        assert!(reserve(ledger, 1, Priority::High).is_err());
+        let _fourth = reserve(ledger, 1_000, Priority::Critical).expect("never shed");
+        assert_eq!(ledger.reserved_bytes(), 1_300);
+        assert_eq!((ledger.in_flight(), ledger.shed_total()), (4, 3));
+    }
+
+    #[test]
+    fn bytes_are_given_back_once_on_drop() {
+        let ledger = ledger();
+        ledger.publish(&verdict(100, 100, 100));
+        let mut held = reserve(ledger, 60, Priority::Normal).expect("fits");
+        held.note_buffered(40);
+        assert_eq!((ledger.reserved_bytes(), ledger.buffered_bytes()), (60, 40));
+        drop(held);
+        assert_eq!((ledger.reserved_bytes(), ledger.buffered_bytes()), (0, 0));
+        assert_eq!((ledger.given_back_bytes(), ledger.in_flight()), (60, 0));
+    }
+
+    #[test]
+    fn a_request_that_fits_nowhere_is_told_so() {
+        let ledger = ledger();
+        ledger.publish(&verdict(100, 100, 100));
+        let refusal = reserve(ledger, 101, Priority::Normal).expect_err("too large");
+        assert_eq!(refusal.reason, RefusalReason::NeverFits);
+        let _held = reserve(ledger, 60, Priority::Normal).expect("fits");
+        let refusal = reserve(ledger, 60, Priority::Normal).expect_err("no room now");
+        assert_eq!(refusal.reason, RefusalReason::Pressure);
+    }
+
+    #[test]
+    fn a_closed_ledger_refuses_even_what_costs_nothing() {
+        let ledger = ledger();
+        ledger.publish(&verdict(0, 0, 0));
+        assert!(reserve(ledger, 0, Priority::Normal).is_err());
+    }
+
+    #[test]
+    fn what_is_never_shed_is_not_charged_when_it_does_not_fit() {
+        let ledger = ledger();
+        ledger.publish(&verdict(100, 100, 100));
+        let held = ledger.reserve(u64::MAX, None, || None, false).expect("never shed");
+        assert_eq!((held.bytes(), ledger.reserved_bytes(), ledger.shed_total()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_made_up_length_cannot_wrap_the_sum() {
+        let ledger = ledger();
+        ledger.publish(&verdict(100, 100, 100));
+        let _a = reserve(ledger, u64::MAX, Priority::Critical).expect("never shed");
+        let _b = reserve(ledger, u64::MAX, Priority::Critical).expect("never shed");
+        assert_eq!(ledger.reserved_bytes(), 2 * LARGEST_COST_BYTES);
+    }
+
+    #[test]
+    fn a_verdict_that_nobody_renewed_refuses_nothing() {
+        let ledger = ledger();
+        ledger.publish(&verdict(0, 0, 0));
+        ledger.clock.advance(Duration::from_secs(61));
+        assert!(reserve(ledger, 10, Priority::Normal).is_ok());
+        assert_eq!((ledger.expired_total(), ledger.shed_total()), (1, 0));
+    }
+
+    #[test]
+    fn observing_counts_what_it_would_have_shed() {
+        let ledger = ledger();
+        ledger.publish(&verdict(0, 0, 0));
+        assert!(ledger.reserve(10, None, || Some(Priority::Normal), true).is_ok());
+        assert_eq!((ledger.would_have_shed_total(), ledger.shed_total()), (1, 0));
+    }
+
+    #[test]
+    fn no_retry_second_is_told_to_twice_the_mean_of_clients() {
+        let ledger = ledger();
+        ledger.publish(&Verdict { retry_after: Duration::from_secs(5), ..verdict(0, 0, 0) });
+        let mut seconds = [0_u32; 11];
+        for _ in 0..1_000 {
+            let refusal = reserve(ledger, 1, Priority::Normal).expect_err("closed");
+            seconds[usize::try_from(refusal.retry_after.as_secs()).expect("small")] += 1;
+        }
+        let used: Vec<_> = seconds.iter().filter(|count| **count > 0).collect();
+        assert_eq!(used.len(), 5);
+        assert!(used.iter().all(|count| **count <= 400), "{seconds:?}");
+    }
+
+    #[test]
+    fn threads_that_reserve_and_drop_at_once_never_pass_the_line() {
+        let ledger = ledger();
+        ledger.publish(&verdict(1_000, 1_000, 1_000));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                scope.spawn(move || {
+                    for turn in 0..20_000_u64 {
+                        let held = reserve(ledger, 1 + (thread * 7 + turn) % 400, Priority::Low);
+                        assert!(ledger.reserved_bytes() <= 1_000);
+                        drop(held);
+                    }
+                });
+            }
+        });
+        assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
+    }
+}

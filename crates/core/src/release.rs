@@ -1,0 +1,335 @@
+//! Giving freed pages back: on request of a cleanup, and paced by need under load.
+//!
+//! Allocators keep freed pages, so a guard that only counts requests sees memory that never
+//! falls: it latches shut, or admits on top of it and dies. So once usage is near a threshold,
+//! pages are given back whenever requests have given back enough bytes for it to matter.
+
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    level::PressureLevel, machine::scaled, source::ReleaseBackend, thresholds::Watermarks,
+    units::MB,
+};
+
+/// The name of the release among the actions of a cleanup.
+pub const RELEASE_ACTION: &str = "release_memory";
+/// A pass that returns less is the last one.
+pub(crate) const LEAST_WORTHWHILE_BYTES: u64 = MB;
+/// Under load nothing is released below this share of the warning threshold.
+const FROM_WARNING_RATIO: f64 = 0.70;
+/// Released once this share of the headroom to critical was given back by requests.
+const OWED_HEADROOM_SHARE: u64 = 8;
+/// A release stops other threads' allocations for a while, so it takes at most a fifth of the
+/// time: it rests four times as long as it took, and never less than this.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+const REST_PER_WORK: u32 = 4;
+/// Not healthy and nobody gave anything back: tried this often, doubling while futile.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// Decides when a release under load is due. Pure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReleasePace {
+    rested_at: Duration,
+    given_back: u64,
+    retry: Duration,
+    retry_at: Duration,
+}
+
+impl ReleasePace {
+    pub(crate) fn new() -> Self {
+        Self {
+            rested_at: Duration::ZERO,
+            given_back: 0,
+            retry: FIRST_RETRY,
+            retry_at: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn is_due(
+        &self,
+        now: Duration,
+        usage: u64,
+        marks: Watermarks,
+        level: PressureLevel,
+        given_back: u64,
+    ) -> bool {
+        if now < self.rested_at || usage < scaled(marks.warning_bytes(), FROM_WARNING_RATIO) {
+            return false;
+        }
+        let headroom = marks.critical_bytes().saturating_sub(usage);
+        let owed = given_back.saturating_sub(self.given_back);
+        owed >= LEAST_WORTHWHILE_BYTES.max(headroom / OWED_HEADROOM_SHARE)
+            || (level > PressureLevel::Healthy && now >= self.retry_at)
+    }
+
+    pub(crate) fn released(
+        &mut self,
+        ended: Duration,
+        took: Duration,
+        freed: u64,
+        given_back: u64,
+    ) {
+        self.given_back = given_back;
+        self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
+        self.retry = if freed < LEAST_WORTHWHILE_BYTES {
+            (self.retry * 2).min(LONGEST_RETRY)
+        } else {
+            FIRST_RETRY
+        };
+        self.retry_at = ended + self.retry;
+    }
+}
+
+/// What a release did, measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReleaseReport {
+    pub(crate) passes: u32,
+    pub(crate) before: Option<u64>,
+    pub(crate) after: Option<u64>,
+    pub(crate) backends: Vec<&'static str>,
+    pub(crate) took: Duration,
+}
+
+impl ReleaseReport {
+    pub(crate) fn freed(&self) -> Option<u64> {
+        Some(self.before?.saturating_sub(self.after?))
+    }
+}
+
+struct Request {
+    most_passes: u32,
+    done: oneshot::Sender<ReleaseReport>,
+}
+
+/// The queue of asked-for releases; served by one thread, so passes never overlap.
+pub(crate) struct Releaser {
+    backends: Vec<Arc<dyn ReleaseBackend>>,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    requests: VecDeque<Request>,
+    paced_wanted: bool,
+    pace: ReleasePace,
+    closed: bool,
+}
+
+impl Releaser {
+    pub(crate) fn new(backends: Vec<Arc<dyn ReleaseBackend>>) -> Self {
+        let queue = Queue {
+            requests: VecDeque::new(),
+            paced_wanted: false,
+            pace: ReleasePace::new(),
+            closed: false,
+        };
+        Self { backends, queue: Mutex::new(queue) }
+    }
+
+    pub(crate) fn backend_names(&self) -> Vec<&'static str> {
+        self.backends.iter().map(|backend| backend.name()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a release; the receiver ends without a report when nothing can serve it.
+    pub(crate) fn ask(&self, most_passes: u32) -> oneshot::Receiver<ReleaseReport> {
+        let (done, report) = oneshot::channel();
+        let mut queue = self.lock();
+        if !self.backends.is_empty() && !queue.closed {
+            queue.requests.push_back(Request { most_passes, done });
+        }
+        report
+    }
+
+    /// Notes that a paced release is wanted, if one is due; returns whether it is.
+    pub(crate) fn consider(
+        &self,
+        now: Duration,
+        usage: u64,
+        marks: Watermarks,
+        level: PressureLevel,
+        given_back: u64,
+    ) -> bool {
+        if self.backends.is_empty() {
+            return false;
+        }
+        let mut queue = self.lock();
+        let due = queue.pace.is_due(now, usage, marks, level, given_back);
+        queue.paced_wanted |= due;
+        due
+    }
+
+    /// Serves all that is wanted now, on the calling thread. `measure` reads resident bytes
+    /// afresh; `now` and `given_back` tell the time and the ledger's sum.
+    pub(crate) fn serve(
+        &self,
+        measure: impl Fn() -> Option<u64>,
+        now: impl Fn() -> Duration,
+        given_back: impl Fn() -> u64,
+    ) {
+        loop {
+            let request = {
+                let mut queue = self.lock();
+                let request = queue.requests.pop_front();
+                if request.is_none() && !std::mem::take(&mut queue.paced_wanted) {
+                    return;
+                }
+                request
+            };
+            let owed = given_back();
+            let most_passes = request.as_ref().map_or(1, |request| request.most_passes);
+            let report = self.run(most_passes, &measure, &now);
+            self.lock().pace.released(now(), report.took, report.freed().unwrap_or(0), owed);
+            if let Some(request) = request {
+                let _ = request.done.send(report);
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        most_passes: u32,
+        measure: &impl Fn() -> Option<u64>,
+        now: &impl Fn() -> Duration,
+    ) -> ReleaseReport {
+        let started = now();
+        let mut report = ReleaseReport { before: measure(), ..ReleaseReport::default() };
+        let mut last = report.before;
+        while report.passes < most_passes {
+            report.passes += 1;
+            for backend in &self.backends {
+                // A backend that panics must not take the release thread with it.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| backend.release())).is_err() {
+                    tracing::error!(backend = backend.name(), "release backend panicked");
+                }
+            }
+            report.after = measure();
+            let returned = last.zip(report.after).map_or(0, |(b, a)| b.saturating_sub(a));
+            last = report.after;
+            if returned < LEAST_WORTHWHILE_BYTES {
+                break;
+            }
+        }
+        report.backends = self.backend_names();
+        report.took = now().saturating_sub(started);
+        report
+    }
+
+    /// Drops what is still asked for, so that nobody waits for a thread that has ended.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.requests.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::thresholds::Thresholds;
+
+    fn marks() -> Watermarks {
+        Thresholds::new(200 * MB, 300 * MB).and_then(|t| t.resolve(None)).expect("ordered")
+    }
+
+    const HEALTHY: PressureLevel = PressureLevel::Healthy;
+
+    #[test]
+    fn a_release_is_due_when_enough_was_given_back_near_a_threshold() {
+        let pace = ReleasePace::new();
+        let now = Duration::from_secs(1);
+        assert!(!pace.is_due(now, 100 * MB, marks(), HEALTHY, 90 * MB), "far from warning");
+        assert!(
+            !pace.is_due(now, 180 * MB, marks(), HEALTHY, 14 * MB),
+            "under an eighth of 120 MB"
+        );
+        assert!(pace.is_due(now, 180 * MB, marks(), HEALTHY, 15 * MB));
+        assert!(pace.is_due(now, 299 * MB, marks(), HEALTHY, 2 * MB));
+    }
+
+    #[test]
+    fn it_rests_four_times_as_long_as_it_worked() {
+        let mut pace = ReleasePace::new();
+        pace.released(Duration::from_secs(1), Duration::from_millis(50), 30 * MB, 40 * MB);
+        let due = |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB);
+        assert!(!due(1_199));
+        assert!(due(1_200));
+    }
+
+    #[test]
+    fn futile_releases_under_pressure_wait_longer_each_time() {
+        let mut pace = ReleasePace::new();
+        let due = |pace: &ReleasePace, ms| {
+            pace.is_due(Duration::from_millis(ms), 250 * MB, marks(), PressureLevel::Warning, 0)
+        };
+        assert!(due(&pace, 0));
+        pace.released(Duration::ZERO, Duration::ZERO, 0, 0);
+        assert!(!due(&pace, 499));
+        assert!(due(&pace, 500));
+        pace.released(Duration::from_millis(500), Duration::ZERO, 0, 0);
+        assert!(!due(&pace, 1_499));
+        pace.released(Duration::from_millis(1_500), Duration::ZERO, 10 * MB, 0);
+        assert!(due(&pace, 1_750));
+    }
+
+    struct Panics;
+    impl ReleaseBackend for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+        fn release(&self) {
+            panic!("broken allocator")
+        }
+    }
+
+    #[test]
+    fn passes_go_on_until_one_returns_too_little() {
+        struct Silent;
+        impl ReleaseBackend for Silent {
+            fn name(&self) -> &'static str {
+                "silent"
+            }
+            fn release(&self) {}
+        }
+        let releaser = Releaser::new(vec![Arc::new(Silent)]);
+        let mut report = releaser.ask(3);
+        let figures = Cell::new([100, 60, 59, 59].map(|mb| mb * MB).into_iter());
+        let measure = || {
+            let mut rest = figures.take();
+            let next = rest.next();
+            figures.set(rest);
+            next
+        };
+        releaser.serve(measure, || Duration::ZERO, || 0);
+        let report = report.try_recv().expect("served");
+        assert_eq!((report.passes, report.freed()), (3, Some(41 * MB)));
+    }
+
+    #[test]
+    fn a_backend_that_panics_is_reported_as_having_freed_nothing() {
+        let releaser = Releaser::new(vec![Arc::new(Panics)]);
+        let mut report = releaser.ask(3);
+        releaser.serve(|| Some(5), || Duration::ZERO, || 0);
+        assert_eq!(report.try_recv().expect("served").freed(), Some(0));
+    }
+
+    #[test]
+    fn without_a_backend_or_after_the_end_nobody_waits() {
+        assert!(Releaser::new(Vec::new()).ask(1).try_recv().is_err());
+        let releaser = Releaser::new(vec![Arc::new(Panics)]);
+        releaser.close();
+        assert!(releaser.ask(1).try_recv().is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! The thread that looks. It needs no runtime and no traffic, so neither a stalled executor nor
+//! its own refusals can blind it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::Thread,
+    time::Duration,
+};
+
+use crate::{
+    reading::{HeapFigures, MemoryMetric, MemoryReading},
+    shared::Shared,
+    source::{HeapSource, MemorySource, SourceError},
+};
+
+/// After a failed reading the next look waits this long, or the check interval if that is
+/// shorter: a source that keeps failing must not turn the thread hot.
+const RETRY_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// Allocator figures may take at most this share of the time.
+const HEAP_COST_SHARE: u32 = 500;
+/// ... and are not read more often than this, unless they decide.
+const HEAP_EVERY: Duration = Duration::from_millis(500);
+
+type Waiting = Box<dyn FnOnce(Option<MemoryReading>) + Send>;
+
+/// How the rest of the program reaches the sampler.
+#[derive(Default)]
+pub(crate) struct SamplerGate {
+    thread: OnceLock<Thread>,
+    stop: AtomicBool,
+    waiting: Mutex<Vec<Waiting>>,
+    checks: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl SamplerGate {
+    pub(crate) fn attach(&self, thread: Thread) {
+        let _ = self.thread.set(thread);
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Calls `answer` with a reading taken after now, or with `None` when it failed.
+    pub(crate) fn ask(&self, answer: Waiting) {
+        if self.is_stopped() {
+            return answer(None);
+        }
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        self.wake();
+        // The thread may have ended between the two.
+        if self.is_stopped() {
+            self.answer(&mut self.take_waiting(), None);
+        }
+    }
+
+    fn take_waiting(&self) -> Vec<Waiting> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is")]
+    fn answer(&self, waiting: &mut Vec<Waiting>, reading: Option<MemoryReading>) {
+        for answer in waiting.drain(..) {
+            answer(reading);
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn checks(&self) -> u64 {
+        self.checks.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads the source and the allocator.
+pub(crate) struct Reader {
+    source: Box<dyn MemorySource>,
+    heap: Option<Arc<dyn HeapSource>>,
+    heap_decides: bool,
+    kept: Option<HeapFigures>,
+    heap_due: Duration,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        source: Box<dyn MemorySource>,
+        heap: Option<Arc<dyn HeapSource>>,
+        metric: Option<MemoryMetric>,
+    ) -> Self {
+        let heap_decides = metric == Some(MemoryMetric::HeapUsed);
+        Self { source, heap, heap_decides, kept: None, heap_due: Duration::ZERO }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.source.describe()
+    }
+
+    /// Takes one reading; `asked` when somebody waits for it.
+    pub(crate) fn read(
+        &mut self,
+        clock: &crate::Clock,
+        asked: bool,
+    ) -> Result<MemoryReading, SourceError> {
+        // A source is the program's code: its panic is a failed reading, not the end of sampling.
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| self.source.read()));
+        let mut reading =
+            read.unwrap_or_else(|_| Err(SourceError::new("memory: the source panicked")))?;
+        reading.taken_at = clock.now();
+        if reading.heap.is_none() {
+            reading.heap = self.heap_figures(clock, asked);
+        }
+        Ok(reading)
+    }
+
+    /// glibc walks its free chunks for its figures, so their cost sets how often they are read.
+    fn heap_figures(&mut self, clock: &crate::Clock, asked: bool) -> Option<HeapFigures> {
+        let heap = self.heap.as_ref()?;
+        let now = clock.now();
+        if now < self.heap_due && self.kept.is_some() {
+            return self.kept;
+        }
+        let figures = std::panic::catch_unwind(AssertUnwindSafe(|| heap.figures()));
+        self.kept = figures.unwrap_or_default();
+        let rest = clock.now().saturating_sub(now) * HEAP_COST_SHARE;
+        let least = if self.heap_decides || asked { Duration::ZERO } else { HEAP_EVERY };
+        self.heap_due = now + rest.max(least);
+        self.kept
+    }
+}
+
+/// The body of the sampler thread.
+pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
+    let gate = &shared.sampler;
+    while !gate.is_stopped() {
+        let mut waiting = gate.take_waiting();
+        // Before the reading: what is promised meanwhile counts as not yet seen.
+        let reserved = shared.ledger.reserved_bytes();
+        let wait = match reader.read(&shared.clock, !waiting.is_empty()) {
+            Ok(reading) => {
+                gate.checks.fetch_add(1, Ordering::Relaxed);
+                let period = shared.take_reading(reading, reserved);
+                gate.answer(&mut waiting, Some(reading));
+                period
+            }
+            Err(error) => {
+                gate.failures.fetch_add(1, Ordering::Relaxed);
+                shared.note_failed_reading(&error);
+                gate.answer(&mut waiting, None);
+                shared.check_interval.min(RETRY_AFTER_ERROR)
+            }
+        };
+        // A wake that came meanwhile makes this return at once.
+        std::thread::park_timeout(wait);
+    }
+    gate.answer(&mut gate.take_waiting(), None);
+}

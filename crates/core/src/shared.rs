@@ -1,0 +1,285 @@
+//! What the threads, the engine and the handles share.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU8},
+    thread::Thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    alerts::AlertDesk,
+    clock::Clock,
+    engine::{CleanupEngine, Surroundings},
+    env::EnvSettings,
+    evaluate::{Evaluation, Evaluator, VERDICT_GRACE},
+    events::{EventKind, Events},
+    history::History,
+    ledger::Ledger,
+    level::PressureLevel,
+    machine::release_line,
+    reading::MemoryReading,
+    record::CleanupRecord,
+    registry::CleanupRegistry,
+    release::Releaser,
+    report::ThresholdChange,
+    sampler::SamplerGate,
+    source::SourceError,
+    telemetry::CleanupTotals,
+    thresholds::{ThresholdError, ThresholdOrigin, Thresholds},
+};
+
+/// A fresh reading is waited for at most this long.
+const LONGEST_READING: Duration = Duration::from_secs(2);
+
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) ledger: &'static Ledger,
+    pub(crate) sampler: SamplerGate,
+    pub(crate) releaser: Arc<Releaser>,
+    pub(crate) registry: CleanupRegistry,
+    pub(crate) engine: Arc<CleanupEngine>,
+    pub(crate) history: History,
+    pub(crate) events: Events,
+    pub(crate) alerts: AlertDesk,
+    pub(crate) instance: String,
+    pub(crate) source: String,
+    pub(crate) check_interval: Duration,
+    pub(crate) release_interval: Option<Duration>,
+    pub(crate) automatic_cleanup: bool,
+    pub(crate) settings: EnvSettings,
+    pub(crate) guard_mode: AtomicU8,
+    pub(crate) upkeep: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    pub(crate) worker: OnceLock<Thread>,
+    pub(crate) totals: Mutex<CleanupTotals>,
+    pub(crate) evaluator: Mutex<Evaluator>,
+    pub(crate) latest: Mutex<Latest>,
+}
+
+/// The newest reading and what was decided from it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest {
+    pub(crate) reading: MemoryReading,
+    pub(crate) evaluation: Option<Evaluation>,
+    /// On the wall clock, since 1970.
+    pub(crate) checked_at: Option<Duration>,
+    /// The highest decision figure since the worker last took a sample.
+    pub(crate) peak: Option<u64>,
+    pub(crate) error: Option<String>,
+}
+
+impl Shared {
+    pub(crate) fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn evaluator(&self) -> MutexGuard<'_, Evaluator> {
+        self.evaluator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake_worker(&self) {
+        if let Some(worker) = self.worker.get() {
+            worker.unpark();
+        }
+    }
+
+    /// Decides from a reading, publishes, acts; returns when to look again.
+    pub(crate) fn take_reading(
+        self: &Arc<Self>,
+        reading: MemoryReading,
+        reserved: u64,
+    ) -> Duration {
+        let evaluation = {
+            let mut evaluator = self.evaluator();
+            let evaluation = evaluator.evaluate(&reading, reserved, reading.taken_at, false);
+            // Published under the lock, so that an older verdict never replaces a newer one.
+            if let Some(evaluation) = &evaluation {
+                self.publish(reading, evaluation);
+            }
+            evaluation
+        };
+        match evaluation {
+            Some(evaluation) => {
+                self.act(&evaluation, reading.taken_at);
+                evaluation.period
+            }
+            None => {
+                self.note_failed_reading(&SourceError::new("the decision figure"));
+                self.check_interval.min(Duration::from_millis(500))
+            }
+        }
+    }
+
+    fn publish(&self, reading: MemoryReading, evaluation: &Evaluation) {
+        self.ledger.publish(&evaluation.verdict);
+        let mut latest = self.latest();
+        latest.reading = reading;
+        latest.peak = latest.peak.max(Some(evaluation.figure));
+        latest.evaluation = Some(*evaluation);
+        latest.checked_at = Some(self.clock.wall());
+        latest.error = None;
+    }
+
+    fn act(self: &Arc<Self>, evaluation: &Evaluation, now: Duration) {
+        if let Some(edge) = evaluation.edge {
+            tracing::info!(
+                from = edge.from.as_str(),
+                to = edge.to.as_str(),
+                metric = evaluation.metric.as_str(),
+                figure_bytes = evaluation.figure,
+                "pressure level changed"
+            );
+        }
+        let mut wake = evaluation.edge.is_some();
+        if self.automatic_cleanup {
+            self.engine.consider(evaluation.level, self);
+            wake |= self.releaser.consider(
+                now,
+                evaluation.figure,
+                evaluation.marks,
+                evaluation.level,
+                self.ledger.given_back_bytes(),
+            );
+        }
+        if wake {
+            self.wake_worker();
+        }
+    }
+
+    pub(crate) fn note_failed_reading(&self, error: &SourceError) {
+        let message = match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        let mut latest = self.latest();
+        if latest.error.as_ref() != Some(&message) {
+            tracing::warn!(error = %message, "memory reading failed; the last one stays in force");
+        }
+        latest.error = Some(message);
+    }
+
+    /// Replaces the thresholds and judges the newest reading by them at once.
+    pub(crate) fn set_thresholds(
+        self: &Arc<Self>,
+        change: impl FnOnce(Thresholds) -> Result<Thresholds, ThresholdError>,
+        origin: ThresholdOrigin,
+    ) -> Result<ThresholdChange, ThresholdError> {
+        let (now, reading) = (self.clock.now(), self.latest().reading);
+        let (previous, current, evaluation, level) = {
+            let mut evaluator = self.evaluator();
+            let setting = change(evaluator.thresholds().setting)?;
+            let previous = evaluator.set_thresholds(setting, origin)?;
+            let reserved = self.ledger.reserved_bytes();
+            let evaluation = evaluator.evaluate(&reading, reserved, now, true);
+            if let Some(evaluation) = &evaluation {
+                self.publish(reading, evaluation);
+            }
+            (previous, evaluator.thresholds(), evaluation, evaluator.level())
+        };
+        use crate::report::ReportThresholds;
+        let change = ThresholdChange {
+            thresholds: ReportThresholds::of(current.marks, current.origin),
+            previous: ReportThresholds::of(previous.marks, previous.origin),
+            status: level,
+        };
+        tracing::info!(
+            warning_bytes = current.marks.warning_bytes(),
+            critical_bytes = current.marks.critical_bytes(),
+            source = current.origin.as_str(),
+            "thresholds changed"
+        );
+        self.events.publish(EventKind::Thresholds, &change);
+        if let Some(evaluation) = &evaluation {
+            self.act(evaluation, now);
+        }
+        // A fresh look, and a period that fits the new lines.
+        self.sampler.wake();
+        self.wake_worker();
+        Ok(change)
+    }
+
+    /// When a cleanup ended, on the monotonic clock.
+    pub(crate) fn ended_at(&self, record: &CleanupRecord) -> Duration {
+        let ended = Duration::from_millis(record.timestamp.saturating_add(record.duration_ms));
+        let ago = self.clock.wall().saturating_sub(ended);
+        self.clock.now().saturating_sub(ago)
+    }
+
+    /// Whether nobody has looked for too long.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.reading_age().is_some_and(|age| age > self.longest_reading_age())
+    }
+
+    /// Time since the newest reading; `None` before the first.
+    pub(crate) fn reading_age(&self) -> Option<Duration> {
+        let latest = self.latest();
+        latest.evaluation?;
+        Some(self.clock.now().saturating_sub(latest.reading.taken_at))
+    }
+
+    fn longest_reading_age(&self) -> Duration {
+        let period = self.latest().evaluation.map(|evaluation| evaluation.period);
+        period.unwrap_or(self.check_interval) + VERDICT_GRACE
+    }
+
+    pub(crate) fn level(&self) -> PressureLevel {
+        self.ledger.level()
+    }
+
+    /// Waits for a reading taken after now.
+    pub(crate) async fn fresh_reading(&self) -> Option<MemoryReading> {
+        let (answer, reading) = oneshot::channel();
+        self.sampler.ask(Box::new(move |reading| {
+            let _ = answer.send(reading);
+        }));
+        tokio::time::timeout(LONGEST_READING, reading).await.ok()?.ok()?
+    }
+
+    /// The same for a thread of our own.
+    pub(crate) fn fresh_reading_blocking(&self) -> Option<MemoryReading> {
+        let (answer, reading) = std::sync::mpsc::sync_channel(1);
+        self.sampler.ask(Box::new(move |reading| {
+            let _ = answer.try_send(reading);
+        }));
+        reading.recv_timeout(LONGEST_READING).ok()?
+    }
+
+    /// What the rings, the alerts and the queues hold.
+    pub(crate) fn monitor_bytes(&self) -> u64 {
+        self.history.bytes()
+            + self.events.bytes()
+            + self.alerts.bytes()
+            + size_of::<Self>() as u64
+            + size_of::<Ledger>() as u64
+    }
+}
+
+impl Surroundings for Shared {
+    async fn fresh_figure(&self) -> Option<u64> {
+        let reading = self.fresh_reading().await?;
+        let metric = self.latest().evaluation?.metric;
+        reading.figure(metric)
+    }
+
+    fn plausible_bytes(&self) -> Option<u64> {
+        let reading = self.latest().reading;
+        let peak = self.latest().peak;
+        [reading.rss_bytes, reading.working_set_bytes, peak].into_iter().flatten().max()
+    }
+
+    fn goal_bytes(&self) -> u64 {
+        release_line(self.evaluator().thresholds().marks.warning_bytes())
+    }
+
+    fn wake_releases(&self) {
+        self.wake_worker();
+    }
+
+    fn finished(&self, record: &CleanupRecord) {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).add(record);
+        self.history.push_cleanup(record.clone());
+        self.events.publish(EventKind::Cleanup, record);
+        self.wake_worker();
+    }
+}

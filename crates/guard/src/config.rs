@@ -1,0 +1,170 @@
+use std::{fmt, sync::Arc};
+
+use http::{Extensions, HeaderMap, Method, Request, Uri};
+use plimsoll_core::{Plimsoll, Priority};
+
+/// Charged for a request beyond its body when the application declares nothing: a connection's
+/// buffers, a header map and a small answer.
+pub const DEFAULT_REQUEST_COST_BYTES: u64 = 16 * 1024;
+
+pub(crate) type CostFn = dyn Fn(&RequestHead<'_>) -> Option<u64> + Send + Sync;
+pub(crate) type PriorityFn = dyn Fn(&RequestHead<'_>) -> Priority + Send + Sync;
+
+/// Settings of a [`MemoryGuardLayer`](crate::MemoryGuardLayer). Cheap to clone.
+///
+/// ```
+/// # use plimsoll_core::{MB, Plimsoll, Priority};
+/// # use plimsoll_guard::GuardConfig;
+/// # fn config(plimsoll: &Plimsoll) -> GuardConfig {
+/// GuardConfig::new(plimsoll)
+///     .exempt("/livez")
+///     .exempt("/internal/*")
+///     .cost(|head| (head.uri.path() == "/export").then_some(50 * MB))
+///     .priority(|head| match head.uri.path() {
+///         path if path.starts_with("/reports") => Priority::Low,
+///         "/checkout" => Priority::High,
+///         _ => Priority::Normal,
+///     })
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct GuardConfig {
+    pub(crate) plimsoll: Plimsoll,
+    pub(crate) exempt: Vec<Exempt>,
+    pub(crate) default_cost: u64,
+    pub(crate) cost: Option<Arc<CostFn>>,
+    pub(crate) priority: Option<Arc<PriorityFn>>,
+    pub(crate) observe_only: bool,
+}
+
+/// What a request says before its body.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The target.
+    pub uri: &'a Uri,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// What outer layers attached.
+    pub extensions: &'a Extensions,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exempt {
+    Path(String),
+    /// Everything below, and the path itself without its last slash.
+    Below(String),
+}
+
+impl GuardConfig {
+    /// Takes the defaults: normal priority, [`DEFAULT_REQUEST_COST_BYTES`] and the declared
+    /// body for every request, nothing exempt.
+    pub fn new(plimsoll: &Plimsoll) -> Self {
+        Self {
+            plimsoll: plimsoll.clone(),
+            exempt: Vec::new(),
+            default_cost: DEFAULT_REQUEST_COST_BYTES,
+            cost: None,
+            priority: None,
+            observe_only: false,
+        }
+    }
+
+    /// Never sheds a path, and charges nothing for it. `/livez` is that path alone,
+    /// `/internal/*` is `/internal` and everything below it.
+    #[must_use]
+    pub fn exempt(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.exempt.push(match path.strip_suffix("/*") {
+            Some(above) => Exempt::Below(above.to_owned()),
+            None => Exempt::Path(path),
+        });
+        self
+    }
+
+    /// Sets the bytes charged for a request beyond its body. Default:
+    /// [`DEFAULT_REQUEST_COST_BYTES`]; at least 1 is charged.
+    #[must_use]
+    pub fn default_cost(mut self, bytes: u64) -> Self {
+        self.default_cost = bytes;
+        self
+    }
+
+    /// Declares what requests cost beyond their body, in bytes; `None` leaves the default.
+    /// Runs once per request, so it should be quick.
+    #[must_use]
+    pub fn cost(
+        mut self,
+        cost: impl Fn(&RequestHead<'_>) -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.cost = Some(Arc::new(cost));
+        self
+    }
+
+    /// Sets the priority of requests. Asked only when memory is short.
+    #[must_use]
+    pub fn priority(
+        mut self,
+        priority: impl Fn(&RequestHead<'_>) -> Priority + Send + Sync + 'static,
+    ) -> Self {
+        self.priority = Some(Arc::new(priority));
+        self
+    }
+
+    /// With `true`, sheds nothing and counts what it would have shed. Default: `false`.
+    #[must_use]
+    pub fn observe_only(mut self, observe_only: bool) -> Self {
+        self.observe_only = observe_only;
+        self
+    }
+}
+
+impl fmt::Debug for GuardConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardConfig")
+            .field("exempt", &self.exempt)
+            .field("default_cost", &self.default_cost)
+            .field("observe_only", &self.observe_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+}
+
+impl Exempt {
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Path(exact) => exact == path,
+            Self::Below(above) => path
+                .strip_prefix(above.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exemption_covers_its_path_or_what_is_below_and_nothing_else() {
+        let below = Exempt::Below("/internal".to_owned());
+        for (path, expected) in
+            [("/internal", true), ("/internal/a/b", true), ("/internals", false), ("/", false)]
+        {
+            assert_eq!(below.matches(path), expected, "{path}");
+        }
+        assert!(!Exempt::Path("/livez".to_owned()).matches("/livez/"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Monitoring routes of Plimsoll: JSON, event stream, OpenAPI, probes and Prometheus

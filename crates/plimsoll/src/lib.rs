@@ -1,0 +1,72 @@
+//! Tower middleware that keeps a server afloat.
+//!
+//! Servers die of memory: sockets, caches, logs and request bodies pile up until the kernel
+//! kills the process. Plimsoll measures memory, gives back what is not needed, refuses the work
+//! that would sink the process, and shows it all.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use plimsoll::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = CleanupRegistry::new();
+//! let _cache = registry.register_fn("cache", |_request: PruneRequest| async move {
+//!     Ok(Pruned::entries(10).bytes(4096))
+//! });
+//!
+//! let plimsoll = Plimsoll::builder().env()?.registry(registry).start()?;
+//! let app: Router = Router::new()
+//!     .route("/", get(async || "hello"))
+//!     .layer(MemoryGuardLayer::new(GuardConfig::new(&plimsoll).exempt("/livez")))
+//!     .layer(MonitorRouteLayer::new(&plimsoll));
+//! # drop(app);
+//! plimsoll.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **What it protects:** the process, from the memory of its requests, and its services from
+//! what piles up between them.
+//!
+//! **What it cannot see:** what a handler allocates beyond its declared cost until the next
+//! reading, and connections after an upgrade.
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `guard` | yes | `MemoryGuardLayer`, `AdmissionLayer` |
+//! | `monitor` | yes | `MonitorRouteLayer` |
+//! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
+//! | `prometheus` | yes | Prometheus text at `GET /metrics` |
+//!
+//! The minimum supported Rust version is the workspace's `rust-version`.
+#![forbid(unsafe_code)]
+
+mod start;
+
+pub use plimsoll_alloc as alloc;
+pub use plimsoll_core::*;
+#[cfg(feature = "guard")]
+pub use plimsoll_guard::{
+    AdmissionError, AdmissionLayer, AdmissionService, GuardConfig, MemoryGuard, MemoryGuardBody,
+    MemoryGuardFuture, MemoryGuardLayer, RequestHead,
+};
+#[cfg(feature = "monitor")]
+pub use plimsoll_monitor::{Access, MonitorRouteLayer};
+pub use plimsoll_sources::SystemSource;
+
+pub use self::start::Start;
+
+/// Everything that a program with both layers needs.
+pub mod prelude {
+    #[cfg(feature = "monitor")]
+    pub use crate::{Access, MonitorRouteLayer};
+    #[cfg(feature = "guard")]
+    pub use crate::{AdmissionLayer, GuardConfig, MemoryGuard, MemoryGuardLayer};
+    pub use crate::{
+        AlertSink, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB, MemoryMetric,
+        MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError, PruneRequest,
+        Pruned, Pruner, Registration, Start as _, Thresholds,
+    };
+}

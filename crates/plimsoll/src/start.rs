@@ -1,0 +1,28 @@
+use plimsoll_core::{Plimsoll, PlimsollBuilder, StartError};
+use plimsoll_sources::SystemSource;
+
+/// Starts on the readings and the allocator of this system.
+///
+/// In the [prelude](crate::prelude), so that `Plimsoll::builder().start()` finds it.
+pub trait Start {
+    /// Starts the sampler and the worker thread, with the C library's heap figures and release
+    /// where it is the program's allocator.
+    ///
+    /// # Errors
+    /// As [`PlimsollBuilder::start_with`], and when neither the process nor a cgroup can be read.
+    fn start(self) -> Result<Plimsoll, StartError>;
+}
+
+impl Start for PlimsollBuilder {
+    fn start(self) -> Result<Plimsoll, StartError> {
+        let source = SystemSource::detect()?;
+        let mut builder = self;
+        for backend in plimsoll_alloc::system_backends() {
+            builder = builder.release_backend(backend);
+        }
+        if let Some(heap) = plimsoll_alloc::system_heap() {
+            builder = builder.default_heap_source(heap);
+        }
+        builder.start_with(source)
+    }
+}

@@ -1,0 +1,47 @@
+//! What a test of a service under Plimsoll needs: memory that does as it is told.
+//!
+//! [`ScriptedSource`] stands in for the machine, so a test can run out of memory without using any;
+//! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
+//! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
+//! what leaks.
+//!
+//! ```
+//! use plimsoll_core::{MemoryMetric, MemorySource};
+//! use plimsoll_testkit::ScriptedSource;
+//!
+//! # fn main() -> Result<(), plimsoll_core::SourceError> {
+//! let (mut source, script) = ScriptedSource::new();
+//! script.set_limit(256_000_000);
+//! script.set_working_set(240_000_000);
+//!
+//! let reading = source.read()?;
+//! assert_eq!(reading.figure(MemoryMetric::WorkingSet), Some(240_000_000));
+//! assert_eq!(script.reads(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it protects
+//! Tests against waiting: nothing here sleeps, and what has to be waited for (a reading, a pass of a
+//! pruner) can be awaited.
+//!
+//! # What it cannot see
+//! Whether a real machine behaves like the script. [`assert_no_growth`] sees the whole process, so
+//! what other tests allocate at the same time counts as well: give it a test binary of its own.
+//!
+//! MSRV: 1.88. There are no features.
+#![forbid(unsafe_code)]
+
+mod body;
+mod fixture;
+mod growth;
+mod pruner;
+mod source;
+
+pub use self::{
+    body::{BodyProbe, ScriptedBody, ScriptedBodyError},
+    fixture::FixtureTree,
+    growth::{assert_no_growth, assert_no_growth_async, assert_no_growth_of},
+    pruner::{Answer, RecordingPruner},
+    source::{ScriptHandle, ScriptedSource},
+};

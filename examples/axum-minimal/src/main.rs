@@ -1,0 +1,2 @@
+//! The smallest axum server under Plimsoll
+fn main() {}

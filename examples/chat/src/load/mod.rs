@@ -1,0 +1,130 @@
+//! `chat load`: drives a running server with real clients and tells what they got.
+//!
+//! Every client is a closed loop: it sends the next request when the last one is answered, so
+//! the load is bounded by the number of clients. Only the probe keeps its own time.
+
+mod http;
+mod summary;
+mod target;
+mod ws;
+
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+#[cfg(test)]
+pub(crate) use self::summary::Kind;
+use self::summary::{Counts, Summary};
+pub(crate) use self::target::Target;
+use crate::{
+    options::LoadOptions,
+    stop::{Stop, stopped},
+};
+
+/// Why a load could not be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("nothing answers at {0}; start a server with `cargo run -p chat`")]
+    Unreachable(Target),
+    #[error("cannot print the summary")]
+    Print(#[from] io::Error),
+}
+
+/// Runs the load for its time and prints the summary.
+pub(crate) async fn run(options: LoadOptions) -> Result<(), LoadError> {
+    let summary = drive(&options).await?;
+    let text = if options.json {
+        format!("{}\n", summary.to_json())
+    } else {
+        format!("{}\n{summary}", headline(&options))
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Runs the load for its time.
+pub(crate) async fn drive(options: &LoadOptions) -> Result<Summary, LoadError> {
+    let target = &options.url;
+    if !http::answers(target).await {
+        return Err(LoadError::Unreachable(target.clone()));
+    }
+    let stop = watch::Sender::new(false);
+    let mut clients = JoinSet::new();
+    for index in 0..options.clients {
+        clients.spawn(ws::chat(target.clone(), index, stop.subscribe()));
+    }
+    let hold = http::HoldLoad {
+        mb: options.hold_mb,
+        duration: Duration::from_millis(options.hold_ms),
+        touch: options.hold_touch,
+    };
+    for index in 0..options.hold_clients {
+        clients.spawn(http::hold(target.clone(), hold, index, stop.subscribe()));
+    }
+    let probe = tokio::spawn(http::probe(target.clone(), stop.subscribe()));
+    sleep(Duration::from_secs(options.seconds)).await;
+    stop.send_replace(true);
+    let mut summary = Summary::default();
+    while let Some(client) = clients.join_next().await {
+        summary.merge(client.unwrap_or_else(|_| Counts::crashed()));
+    }
+    summary.probe = probe.await.unwrap_or_default();
+    Ok(summary)
+}
+
+fn headline(options: &LoadOptions) -> String {
+    format!(
+        "{} for {} s: {} chatters, {} hold clients of {} MB for {} ms (touch {})",
+        options.url,
+        options.seconds,
+        options.clients,
+        options.hold_clients,
+        options.hold_mb,
+        options.hold_ms,
+        options.hold_touch,
+    )
+}
+
+/// Waits, but not longer than until the load ends; tells whether it goes on.
+async fn pause(duration: Duration, stop: &mut Stop) -> bool {
+    tokio::select! {
+        () = stopped(stop) => false,
+        () = sleep(duration) => true,
+    }
+}
+
+/// Pauses of different clients differ, so that they do not come back all at once.
+fn retry_pause(index: u32, attempt: u64, retry_after: Option<Duration>) -> Duration {
+    /// Short, so that a server which recovers is used at once.
+    const SHORTEST: u64 = 50;
+    const SPREAD: u64 = 100;
+    let spread = (u64::from(index) * 37 + attempt * 61) % SPREAD;
+    let pause = Duration::from_millis(SHORTEST + spread);
+    retry_after.map_or(pause, |limit| pause.min(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_short_and_never_longer_than_the_server_asked_for() {
+        let retry_after = Some(Duration::from_millis(60));
+        for index in 0..200 {
+            let free = retry_pause(index, 3, None);
+            assert!((50..150).contains(&free.as_millis()), "{free:?}");
+            assert!(retry_pause(index, 3, retry_after) <= Duration::from_millis(60));
+        }
+    }
+
+    #[test]
+    fn clients_do_not_come_back_all_at_once() {
+        let mut pauses: Vec<_> = (0..50).map(|index| retry_pause(index, 1, None)).collect();
+        pauses.sort();
+        pauses.dedup();
+        assert!(pauses.len() > 40);
+    }
+}

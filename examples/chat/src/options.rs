@@ -1,0 +1,169 @@
+//! The command line: what the server is started with, and the `load` command.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    hold::{self, Touch},
+    load::Target,
+};
+
+/// A chat server that Plimsoll keeps afloat.
+#[derive(Debug, Parser)]
+#[command(name = "chat", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the server is started with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerOptions {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: SocketAddr,
+
+    /// A file for the SQLite database, made when it is missing, or `memory`
+    #[arg(long, value_name = "PATH|memory", default_value = "memory")]
+    pub(crate) database: Location,
+
+    /// Faults to switch on, separated by commas: the server then really leaks
+    #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
+    pub(crate) chaos: Vec<Fault>,
+
+    /// Run without guard and automatic cleanup, for comparison; the monitoring routes stay
+    #[arg(long)]
+    pub(crate) no_guard: bool,
+}
+
+/// Commands beside serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Drive a running server with real clients and print what they got
+    Load(LoadOptions),
+}
+
+/// What the load command is started with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LoadOptions {
+    /// The server, on this machine only
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: Target,
+
+    /// People who chat over a WebSocket, 0..=500
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub(crate) clients: u32,
+
+    /// Duration in seconds, 1..=3600
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+
+    /// Clients of `POST /api/hold`, 0..=512; the server needs `--chaos hold`
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=512))]
+    pub(crate) hold_clients: u32,
+
+    /// MB that each of their requests holds, 1..=512
+    #[arg(long, value_name = "MB", default_value_t = hold::DEFAULT_MB, value_parser = clap::value_parser!(u64).range(1..=512))]
+    pub(crate) hold_mb: u64,
+
+    /// Milliseconds for which they hold it, 1..=60000
+    #[arg(long, value_name = "MS", default_value_t = hold::DEFAULT_MS, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub(crate) hold_ms: u64,
+
+    /// When the memory is touched: at once, or after half the time
+    #[arg(long, value_enum, default_value_t = Touch::Now)]
+    pub(crate) hold_touch: Touch,
+
+    /// Print one JSON document in place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the database lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In this process, gone when it ends.
+    Memory,
+    /// In a file.
+    File(PathBuf),
+}
+
+impl FromStr for Location {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("expected a path or `memory`"),
+            "memory" => Ok(Self::Memory),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A fault that can be switched on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// `POST /api/hold` holds as much memory as it is asked to.
+    Hold,
+    /// An error log that keeps an entry of every request for ever.
+    LeakErrors,
+    /// A socket event log that keeps every frame for ever.
+    LeakEvents,
+    /// A cache of rendered messages that forgets nothing.
+    LeakCache,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(arguments: &[&str]) -> Result<ServerOptions, clap::Error> {
+        Options::try_parse_from([&["chat"], arguments].concat()).map(|options| options.server)
+    }
+
+    #[test]
+    fn faults_are_a_comma_list() {
+        let options = server(&["--chaos", "hold,leak-errors,leak-events,leak-cache"]).unwrap();
+        assert_eq!(
+            options.chaos,
+            [Fault::Hold, Fault::LeakErrors, Fault::LeakEvents, Fault::LeakCache]
+        );
+        assert!(server(&[]).unwrap().chaos.is_empty());
+    }
+
+    #[test]
+    fn the_database_is_memory_unless_a_path_is_given() {
+        assert_eq!(server(&[]).unwrap().database, Location::Memory);
+        let options = server(&["--database", "a/b.db"]).unwrap();
+        assert_eq!(options.database, Location::File("a/b.db".into()));
+    }
+
+    #[test]
+    fn bad_options_are_refused_as_usage_errors() {
+        for bad in [
+            &["--listen", "here"][..],
+            &["--chaos", "leak"],
+            &["--database", ""],
+            &["load", "--clients", "501"],
+            &["load", "--seconds", "0"],
+            &["load", "--hold-mb", "513"],
+            &["load", "--hold-touch", "never"],
+            &["load", "--url", "http://example.com"],
+        ] {
+            assert_eq!(server(bad).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The smallest tonic server under Plimsoll
+fn main() {}

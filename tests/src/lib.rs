@@ -1,0 +1,1 @@
+//! End-to-end tests of Plimsoll with real servers, clients and processes
