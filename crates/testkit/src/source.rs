@@ -33,6 +33,13 @@ impl ScriptedSource {
         let script = ScriptHandle::default();
         (Self { script: script.clone() }, script)
     }
+
+    /// Starts with this resident set, in bytes, and nothing else known.
+    pub fn with_rss(bytes: u64) -> (Self, ScriptHandle) {
+        let (source, script) = Self::new();
+        script.set_rss(bytes);
+        (source, script)
+    }
 }
 
 impl MemorySource for ScriptedSource {
