@@ -33,6 +33,9 @@ const REST_PER_WORK: u32 = 4;
 /// Not healthy and nobody gave anything back: tried this often, doubling while futile.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Once pressure is over, what is still held unused is given back after this much rest, until a
+/// pass returns too little.
+const SETTLING_REST: Duration = Duration::from_secs(1);
 
 /// Decides when a release under load is due. Pure.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct ReleasePace {
     given_back: u64,
     retry: Duration,
     retry_at: Duration,
+    /// Whether there was pressure since the last pass that returned too little.
+    unsettled: bool,
 }
 
 impl ReleasePace {
@@ -50,19 +55,25 @@ impl ReleasePace {
             given_back: 0,
             retry: FIRST_RETRY,
             retry_at: Duration::ZERO,
+            unsettled: false,
         }
     }
 
     pub(crate) fn is_due(
-        &self,
+        &mut self,
         now: Duration,
         usage: u64,
         marks: Watermarks,
         level: PressureLevel,
         given_back: u64,
     ) -> bool {
-        if now < self.rested_at || usage < scaled(marks.warning_bytes(), FROM_WARNING_RATIO) {
+        let near = usage >= scaled(marks.warning_bytes(), FROM_WARNING_RATIO);
+        self.unsettled |= near;
+        if now < self.rested_at {
             return false;
+        }
+        if !near {
+            return self.unsettled && now >= self.rested_at + SETTLING_REST;
         }
         let headroom = marks.critical_bytes().saturating_sub(usage);
         let owed = given_back.saturating_sub(self.given_back);
@@ -79,11 +90,9 @@ impl ReleasePace {
     ) {
         self.given_back = given_back;
         self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
-        self.retry = if freed < LEAST_WORTHWHILE_BYTES {
-            (self.retry * 2).min(LONGEST_RETRY)
-        } else {
-            FIRST_RETRY
-        };
+        let futile = freed < LEAST_WORTHWHILE_BYTES;
+        self.unsettled &= !futile;
+        self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
         self.retry_at = ended + self.retry;
     }
 }
@@ -248,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_release_is_due_when_enough_was_given_back_near_a_threshold() {
-        let pace = ReleasePace::new();
+        let mut pace = ReleasePace::new();
         let now = Duration::from_secs(1);
         assert!(!pace.is_due(now, 100 * MB, marks(), HEALTHY, 90 * MB), "far from warning");
         assert!(
@@ -263,7 +272,8 @@ mod tests {
     fn it_rests_four_times_as_long_as_it_worked() {
         let mut pace = ReleasePace::new();
         pace.released(Duration::from_secs(1), Duration::from_millis(50), 30 * MB, 40 * MB);
-        let due = |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB);
+        let mut due =
+            |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB);
         assert!(!due(1_199));
         assert!(due(1_200));
     }
@@ -271,17 +281,33 @@ mod tests {
     #[test]
     fn futile_releases_under_pressure_wait_longer_each_time() {
         let mut pace = ReleasePace::new();
-        let due = |pace: &ReleasePace, ms| {
+        let due = |pace: &mut ReleasePace, ms| {
             pace.is_due(Duration::from_millis(ms), 250 * MB, marks(), PressureLevel::Warning, 0)
         };
-        assert!(due(&pace, 0));
+        assert!(due(&mut pace, 0));
         pace.released(Duration::ZERO, Duration::ZERO, 0, 0);
-        assert!(!due(&pace, 499));
-        assert!(due(&pace, 500));
+        assert!(!due(&mut pace, 499));
+        assert!(due(&mut pace, 500));
         pace.released(Duration::from_millis(500), Duration::ZERO, 0, 0);
-        assert!(!due(&pace, 1_499));
+        assert!(!due(&mut pace, 1_499));
         pace.released(Duration::from_millis(1_500), Duration::ZERO, 10 * MB, 0);
-        assert!(due(&pace, 1_750));
+        assert!(due(&mut pace, 1_750));
+    }
+
+    #[test]
+    fn after_pressure_what_is_still_held_is_given_back_until_nothing_comes() {
+        let mut pace = ReleasePace::new();
+        let due = |pace: &mut ReleasePace, ms, usage| {
+            pace.is_due(Duration::from_millis(ms), usage, marks(), HEALTHY, 0)
+        };
+        assert!(!due(&mut pace, 2_000, 100 * MB), "there was no pressure");
+        assert!(!due(&mut pace, 3_000, 190 * MB));
+        assert!(due(&mut pace, 3_001, 100 * MB));
+        pace.released(Duration::from_millis(3_001), Duration::ZERO, 50 * MB, 0);
+        assert!(!due(&mut pace, 4_010, 50 * MB), "at rest");
+        assert!(due(&mut pace, 4_011, 50 * MB));
+        pace.released(Duration::from_millis(4_011), Duration::ZERO, 0, 0);
+        assert!(!due(&mut pace, 60_000, 50 * MB), "settled");
     }
 
     struct Panics;
