@@ -24,8 +24,9 @@ impl Admission {
     /// Reserves `cost` bytes (at least 1, at most 1 TiB) until the reservation is dropped.
     ///
     /// Takes no lock, makes no system call and allocates nothing. Without a `route` it counts as
-    /// `<unmatched>`. `priority` is asked only when
-    /// memory is short; `None` is for what is never shed, and is not charged then. With `observe_only` nothing is refused, and what would have been is counted.
+    /// `<unmatched>`. `priority` is asked only when memory is short; `None` is for what is never
+    /// shed, and is not charged then. With `observe_only` nothing is refused, and what would have
+    /// been is counted.
     ///
     /// # Errors
     /// The [`Refusal`] when the cost does not fit under the priority's load line.
@@ -40,15 +41,32 @@ impl Admission {
         self.ledger.reserve(cost, route, priority, observe_only)
     }
 
+    /// The same for as long as memory is far from short: `None` means that [`Admission::reserve`]
+    /// has to be asked. For callers that would have to gather what it asks for.
+    #[inline]
+    pub fn reserve_unquestioned(
+        &self,
+        cost: u64,
+        route: Option<&'static Route>,
+    ) -> Option<Reservation> {
+        self.ledger.reserve_unquestioned(cost, route)
+    }
+
     /// Returns the counters of a route; the first 200 names have their own.
     pub fn route(&self, name: &str) -> &'static Route {
         self.ledger.routes().find(name)
     }
 
-    /// Counts and returns the refusal of work that fits, but whose service is busy at a time when
-    /// nobody should queue.
-    pub fn busy_refusal(&self) -> Refusal {
-        self.ledger.busy_refusal()
+    /// Whether work should be refused rather than wait for a busy service: while critical, for
+    /// as long as anything is refused at all.
+    pub fn refuses_to_queue(&self) -> bool {
+        self.ledger.refuses_to_queue()
+    }
+
+    /// Counts and returns the refusal of work whose service is busy at a time when nobody should
+    /// queue.
+    pub fn busy_refusal(&self, route: Option<&'static Route>) -> Refusal {
+        self.ledger.busy_refusal(route)
     }
 
     /// The pressure level: one load.

@@ -6,7 +6,11 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+        fence,
+    },
 };
 use std::{thread::Thread, time::Duration};
 
@@ -168,7 +172,21 @@ impl Ledger {
         self.published.valid_until_ms.store(saturating_millis(verdict.valid_until), Relaxed);
         self.published.wake_at.store(verdict.wake_at, Relaxed);
         // Last, so that whoever is questioned finds the caps of this verdict or newer ones.
-        self.published.unquestioned.store(low.min(verdict.wake_at), Relaxed);
+        self.published.unquestioned.store(low.min(verdict.wake_at), Release);
+    }
+
+    /// Charges `cost` bytes while memory is far from short; else charges nothing, and
+    /// [`Ledger::reserve`] tells more. Nothing that it would not need is asked here, so this is
+    /// all that an admitted request costs.
+    #[inline]
+    pub(crate) fn reserve_unquestioned(
+        &'static self,
+        cost: u64,
+        route: Option<&'static Route>,
+    ) -> Option<Reservation> {
+        let cost = cost.clamp(1, LARGEST_COST_BYTES);
+        self.charge_up_to(cost, self.published.unquestioned.load(Relaxed))
+            .then(|| self.admitted(cost, route))
     }
 
     /// Charges `cost` bytes, or refuses. `priority` is asked only when memory is short; `None`
@@ -182,10 +200,12 @@ impl Ledger {
         priority: impl FnOnce() -> Option<Priority>,
         observe_only: bool,
     ) -> Result<Reservation, Refusal> {
-        let cost = cost.clamp(1, LARGEST_COST_BYTES);
-        if self.charge_up_to(cost, self.published.unquestioned.load(Relaxed)) {
-            return Ok(self.admitted(cost, route));
+        if let Some(reservation) = self.reserve_unquestioned(cost, route) {
+            return Ok(reservation);
         }
+        // Pairs with the store in `publish`.
+        fence(Acquire);
+        let cost = cost.clamp(1, LARGEST_COST_BYTES);
         match priority() {
             None => Ok(self.admitted(0, route)),
             Some(priority) => {
@@ -235,8 +255,7 @@ impl Ledger {
             self.charge_up_to(cost, u64::MAX);
             return Ok(());
         }
-        if saturating_millis(self.clock.now()) > self.published.valid_until_ms.load(Relaxed) {
-            // Nobody has looked for too long: a verdict this old must not keep a server shut.
+        if self.verdict_expired() {
             self.refused.expired.fetch_add(1, Relaxed);
             self.charge_up_to(cost, u64::MAX);
             return Ok(());
@@ -254,11 +273,22 @@ impl Ledger {
         Err(Refusal { reason, level: self.level(), retry_after: self.jittered_retry_after() })
     }
 
-    /// Refuses what fits, but whose service is busy at a time when nobody should queue.
+    /// Whether nobody has looked for too long: a verdict that old must not keep a server shut.
+    fn verdict_expired(&self) -> bool {
+        saturating_millis(self.clock.now()) > self.published.valid_until_ms.load(Relaxed)
+    }
+
+    /// Whether work should be refused rather than wait for a busy service.
     #[cold]
-    pub(crate) fn busy_refusal(&self) -> Refusal {
+    pub(crate) fn refuses_to_queue(&self) -> bool {
+        self.level() == PressureLevel::Critical && self.enforcing() && !self.verdict_expired()
+    }
+
+    /// Refuses work whose service is busy at a time when nobody should queue.
+    #[cold]
+    pub(crate) fn busy_refusal(&self, route: Option<&'static Route>) -> Refusal {
         self.refused.shed.fetch_add(1, Relaxed);
-        self.routes.unmatched().count_shed(RefusalReason::Pressure);
+        route.unwrap_or(self.routes.unmatched()).count_shed(RefusalReason::Pressure);
         let (level, retry_after) = (self.level(), self.jittered_retry_after());
         Refusal { reason: RefusalReason::Pressure, level, retry_after }
     }

@@ -1,13 +1,15 @@
 //! What a refused client is told: enough to act on, and no byte count.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
-use plimsoll_core::{Refusal, RefusalReason};
+use plimsoll_core::Refusal;
 
-use crate::state::GuardState;
+use crate::{config::RequestHead, state::Refused};
 
 /// A longer path is not repeated to whoever sent it.
 const LONGEST_INSTANCE: usize = 256;
@@ -18,83 +20,71 @@ const GRPC_UNAVAILABLE: &str = "14";
 const GRPC_RESOURCE_EXHAUSTED: &str = "8";
 
 /// Builds the answer; drops the request with its body unread.
-pub(crate) fn refuse<B>(
-    request: Request<B>,
-    refusal: Refusal,
-    declared_body: u64,
-) -> Response<Bytes> {
-    let (parts, body) = request.into_parts();
-    drop(body);
+#[cold]
+pub(crate) fn refuse<B>(refused: &Refused, request: Request<B>) -> Response<Bytes> {
+    let path = json_string(RequestHead::of(&request).path());
     // Reused: the map's allocation is most of what a refusal costs.
-    let mut headers = parts.headers;
+    let mut headers = request.into_parts().0.headers;
     let grpc = headers.remove(CONTENT_TYPE).filter(is_grpc);
     headers.clear();
     match grpc {
-        Some(content_type) => grpc_answer(headers, content_type, refusal),
-        None => problem(headers, parts.uri.path(), refusal, declared_body),
+        Some(content_type) => trailers_only(headers, content_type, refused),
+        None => problem(headers, &path, refused),
     }
 }
 
+/// `application/grpc`, `application/grpc+proto`, `application/grpc-web`, with parameters or not.
 fn is_grpc(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(GRPC.as_bytes())
+    let Some((start, rest)) = content_type.as_bytes().split_at_checked(GRPC.len()) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(GRPC.as_bytes())
+        && matches!(rest.first(), None | Some(b'+' | b'-' | b';' | b' '))
 }
 
 /// RFC 9457 problem details. A body that was declared too large is its sender's to shrink;
 /// anything else is the server's state.
-fn problem(
-    mut headers: HeaderMap,
-    path: &str,
-    refusal: Refusal,
-    declared_body: u64,
-) -> Response<Bytes> {
-    let too_large = refusal.reason == RefusalReason::NeverFits && declared_body > 0;
-    let (status, slug, title, detail) = if too_large {
+fn problem(mut headers: HeaderMap, instance: &str, refused: &Refused) -> Response<Bytes> {
+    let Refusal { level, retry_after, .. } = refused.refusal;
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let (status, slug, title, detail, retry_after_ms) = if refused.body_too_large {
         (
             StatusCode::PAYLOAD_TOO_LARGE,
             "content-too-large",
             "Content too large",
             "the declared body is larger than this server can ever take",
+            "null".to_owned(),
         )
     } else {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         (
             StatusCode::SERVICE_UNAVAILABLE,
             "memory-pressure",
             "Memory pressure",
             "the server is short of memory and did not take this request",
+            retry_after.as_millis().to_string(),
         )
     };
-    let (retry_after_ms, retry) = if too_large {
-        ("null".to_owned(), None)
-    } else {
-        (refusal.retry_after.as_millis().to_string(), Some(retry_seconds(refusal)))
-    };
-    let body = format!(
-        r#"{{"success":false,"error":"{title}","type":"https://plimsoll.rs/problems/{slug}","title":"{title}","status":{},"detail":"{detail}","instance":{},"level":"{}","retryAfterMs":{retry_after_ms}}}"#,
+    let text = format!(
+        r#"{{"success":false,"error":"{title}","type":"https://plimsoll.rs/problems/{slug}","title":"{title}","status":{},"detail":"{detail}","instance":{instance},"level":"{level}","retryAfterMs":{retry_after_ms}}}"#,
         status.as_u16(),
-        json_string(path),
-        refusal.level,
     );
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(seconds) = retry {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    answer(status, headers, Bytes::from(body))
+    answer(status, headers, Bytes::from(text))
 }
 
 /// Trailers-only: the status is in the headers of a 200 without a body, so that a client sees
 /// `UNAVAILABLE` and not a broken stream.
-fn grpc_answer(
+fn trailers_only(
     mut headers: HeaderMap,
     content_type: HeaderValue,
-    refusal: Refusal,
+    refused: &Refused,
 ) -> Response<Bytes> {
-    let (status, message, pushback) = match refusal.reason {
+    let (status, message, pushback) = if refused.body_too_large {
         // Negative: do not try again.
-        RefusalReason::NeverFits => (GRPC_RESOURCE_EXHAUSTED, "request%20can%20never%20fit", -1),
-        _ => {
-            let millis = i32::try_from(refusal.retry_after.as_millis()).unwrap_or(i32::MAX);
-            (GRPC_UNAVAILABLE, "memory%20pressure", millis)
-        }
+        (GRPC_RESOURCE_EXHAUSTED, "message%20can%20never%20fit", -1)
+    } else {
+        let millis = refused.refusal.retry_after.as_millis();
+        (GRPC_UNAVAILABLE, "memory%20pressure", i32::try_from(millis).unwrap_or(i32::MAX))
     };
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert("grpc-status", HeaderValue::from_static(status));
@@ -110,9 +100,9 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes
     response
 }
 
-/// Whole seconds, rounded up: trying again before the time is up would be in vain.
-fn retry_seconds(refusal: Refusal) -> u64 {
-    u64::try_from(refusal.retry_after.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+/// Rounded up, at least 1: trying again before the time is up would be in vain.
+fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// A path as a JSON string, cut to [`LONGEST_INSTANCE`] bytes: `http` lets quotes through.
@@ -134,12 +124,6 @@ fn json_string(path: &str) -> String {
     quoted
 }
 
-/// The answer when the inner service was not ready, so that not even a request that fits could
-/// be passed on.
-pub(crate) fn busy<B>(request: Request<B>, state: &GuardState) -> Response<Bytes> {
-    refuse(request, state.admission().busy_refusal(), 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +132,31 @@ mod tests {
     fn a_hostile_path_stays_one_json_string() {
         assert_eq!(json_string(r#"/a"b\c"#), r#""/a\"b\\c""#);
         assert_eq!(json_string(&"ä".repeat(200)).chars().count(), 128 + 2);
+    }
+
+    #[test]
+    fn only_grpc_is_answered_as_grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("Application/GRPC-Web; charset=utf-8", true),
+            ("application/grpc;x=y", true),
+            ("application/grpcx", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                is_grpc(&HeaderValue::from_static(content_type)),
+                expected,
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_and_never_as_none() {
+        for (millis, expected) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (10_000, 10)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), expected, "{millis}");
+        }
     }
 }

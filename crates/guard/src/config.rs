@@ -72,8 +72,12 @@ impl GuardConfig {
         }
     }
 
-    /// Never sheds a path, and charges nothing for it. `/livez` is that path alone,
-    /// `/internal/*` is `/internal` and everything below it.
+    /// Never sheds a path for want of room, and charges nothing for it then. `/livez` is that
+    /// path alone, `/internal/*` is `/internal` and everything below it. Paths are compared as
+    /// they were sent, also inside a nested axum router with the feature `axum`.
+    ///
+    /// An inner service that is busy while memory is critical takes nobody, exempt or not: keep
+    /// concurrency limits away from probes.
     #[must_use]
     pub fn exempt(mut self, path: impl Into<String>) -> Self {
         let path = path.into();
@@ -119,6 +123,10 @@ impl GuardConfig {
         self.observe_only = observe_only;
         self
     }
+
+    pub(crate) fn is_exempt(&self, path: &str) -> bool {
+        self.exempt.iter().any(|exempt| exempt.matches(path))
+    }
 }
 
 impl fmt::Debug for GuardConfig {
@@ -139,6 +147,19 @@ impl<'a> RequestHead<'a> {
             headers: request.headers(),
             extensions: request.extensions(),
         }
+    }
+
+    /// The path as it was sent: a nested axum router cuts its prefix off the target.
+    #[cfg(feature = "axum")]
+    pub(crate) fn path(&self) -> &'a str {
+        let original = self.extensions.get::<axum::extract::OriginalUri>();
+        original.map_or(self.uri, |original| &original.0).path()
+    }
+
+    /// The path as it was sent.
+    #[cfg(not(feature = "axum"))]
+    pub(crate) fn path(&self) -> &'a str {
+        self.uri.path()
     }
 }
 

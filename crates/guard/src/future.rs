@@ -1,7 +1,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -49,6 +49,7 @@ impl<F> MemoryGuardFuture<F> {
     }
 
     /// Boxed, so that the rare answer does not make every future larger.
+    #[cold]
     pub(crate) fn refused(answer: Response<Bytes>) -> Self {
         Self { state: State::Refused { answer: Some(Box::new(answer)) } }
     }
@@ -58,6 +59,13 @@ impl<F> MemoryGuardFuture<F> {
 #[inline]
 fn buffered<B: Body>(body: &B) -> u64 {
     body.size_hint().exact().filter(|bytes| *bytes <= LONGEST_BUFFERED_BODY).unwrap_or(0)
+}
+
+/// Apart, so that the optimizer lays out the other branch for itself.
+#[cold]
+#[inline(never)]
+fn refusal<B>(answer: &mut Option<Box<Response<Bytes>>>) -> Response<MemoryGuardBody<B>> {
+    answer.take().expect("polled after completion").map(MemoryGuardBody::refused)
 }
 
 impl<F, B, E> Future for MemoryGuardFuture<F>
@@ -70,18 +78,22 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Admitted { inner, reservation } => {
-                let response = ready!(inner.poll(cx))?;
-                let mut reservation = reservation.take().expect("polled after completion");
-                Poll::Ready(Ok(response.map(|body| {
-                    reservation.note_buffered(buffered(&body));
-                    MemoryGuardBody::held(body, reservation)
-                })))
-            }
-            StateProjection::Refused { answer } => {
-                let answer = answer.take().expect("polled after completion");
-                Poll::Ready(Ok(answer.map(MemoryGuardBody::refused)))
-            }
+            StateProjection::Admitted { inner, reservation } => match inner.poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(response)) => {
+                    let mut reservation = reservation.take().expect("polled after completion");
+                    Poll::Ready(Ok(response.map(|body| {
+                        reservation.note_buffered(buffered(&body));
+                        MemoryGuardBody::held(body, reservation)
+                    })))
+                }
+                Poll::Ready(Err(error)) => {
+                    // Now rather than with the future, which may lie about after its end.
+                    drop(reservation.take());
+                    Poll::Ready(Err(error))
+                }
+            },
+            StateProjection::Refused { answer } => Poll::Ready(Ok(refusal(answer))),
         }
     }
 }

@@ -123,7 +123,7 @@ where
             Ok(reservation) if mem::take(&mut self.inner_ready) => {
                 State::Admitted { inner: self.inner.call(request), reservation: Some(reservation) }
             }
-            Ok(_) => State::Refused { refusal: layer.admission.busy_refusal() },
+            Ok(_) => State::Refused { refusal: layer.admission.busy_refusal(None) },
             Err(refusal) => State::Refused { refusal },
         };
         AdmissionFuture { state }

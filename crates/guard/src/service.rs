@@ -5,7 +5,6 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use plimsoll_core::PressureLevel;
 use tower_service::Service;
 
 use crate::{
@@ -16,6 +15,8 @@ use crate::{
 };
 
 /// Admits requests by the memory they take; see the [crate docs](crate).
+///
+/// A clone costs what a clone of the inner service costs.
 pub struct MemoryGuard<S> {
     inner: S,
     state: &'static GuardState,
@@ -51,31 +52,52 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match self.inner.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {
-                self.inner_ready = true;
-                Poll::Ready(Ok(()))
-            }
-            // While memory is critical nobody queues here: a parked request holds memory.
-            Poll::Pending if self.state.admission().level() == PressureLevel::Critical => {
-                self.inner_ready = false;
-                Poll::Ready(Ok(()))
-            }
-            other => other,
+        let ready = self.inner.poll_ready(cx);
+        self.inner_ready = matches!(ready, Poll::Ready(Ok(())));
+        match ready {
+            // A parked request holds memory, so while it is critical nobody queues here.
+            Poll::Pending if self.state.refuses_to_queue() => Poll::Ready(Ok(())),
+            ready => ready,
         }
     }
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // Taken first and whatever the level says by now: an inner service that was not made
+        // ready must not be called.
+        if !mem::take(&mut self.inner_ready) {
+            return self.refuse_busy(request);
+        }
+        match self.state.admit_unquestioned(&request) {
+            Some(reservation) => MemoryGuardFuture::admitted(self.inner.call(request), reservation),
+            None => self.call_questioned(request),
+        }
+    }
+}
+
+impl<S> MemoryGuard<S> {
+    /// Refuses a request that cannot be passed on, whether it fits or not.
+    #[cold]
+    #[inline(never)]
+    fn refuse_busy<F, B>(&self, request: Request<B>) -> MemoryGuardFuture<F> {
+        MemoryGuardFuture::refused(answer::refuse(&self.state.busy(&request), request))
+    }
+
+    /// Calls the inner service, which is ready, if the request is let through.
+    #[inline(never)]
+    fn call_questioned<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+    ) -> MemoryGuardFuture<S::Future>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    {
         match self.state.decide(&request) {
-            // The flag is taken, whatever the level says now: an inner service that was not
-            // made ready must not be called.
-            Decision::Admitted(reservation) if mem::take(&mut self.inner_ready) => {
+            Decision::Admitted(reservation) => {
                 MemoryGuardFuture::admitted(self.inner.call(request), reservation)
             }
-            Decision::Admitted(_) => MemoryGuardFuture::refused(answer::busy(request, self.state)),
-            Decision::Refused { refusal, declared_body } => {
-                MemoryGuardFuture::refused(answer::refuse(request, refusal, declared_body))
+            Decision::Refused(refused) => {
+                MemoryGuardFuture::refused(answer::refuse(&refused, request))
             }
         }
     }

@@ -1,7 +1,9 @@
-//! What all clones of a guard share.
+//! What all clones of a guard share, and the decision.
 
-use http::{Request, header::CONTENT_LENGTH};
-use plimsoll_core::{Admission, GuardMode, Plimsoll, Priority, Refusal, Reservation, Route};
+use http::{HeaderMap, Method, Request, header::CONTENT_LENGTH};
+use plimsoll_core::{
+    Admission, GuardMode, Plimsoll, Priority, Refusal, RefusalReason, Reservation, Route,
+};
 
 use crate::config::{GuardConfig, RequestHead};
 
@@ -17,7 +19,15 @@ pub(crate) struct GuardState {
 /// What was decided about a request.
 pub(crate) enum Decision {
     Admitted(Reservation),
-    Refused { refusal: Refusal, declared_body: u64 },
+    Refused(Refused),
+}
+
+/// A refusal, and whose it is to change something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// The declared body is what can never fit.
+    pub(crate) body_too_large: bool,
 }
 
 impl GuardState {
@@ -28,61 +38,145 @@ impl GuardState {
         Box::leak(Box::new(Self { admission, config, _plimsoll: plimsoll }))
     }
 
-    pub(crate) fn admission(&self) -> Admission {
-        self.admission
+    /// Whether a request that would have to queue is refused instead.
+    #[cold]
+    pub(crate) fn refuses_to_queue(&self) -> bool {
+        !self.config.observe_only && self.admission.refuses_to_queue()
     }
 
+    /// Admits while memory is far from short and the application declares no costs; `None`
+    /// leaves it to [`GuardState::decide`]. Lends the request to nobody, so that the optimizer
+    /// need not copy it.
     #[inline]
+    pub(crate) fn admit_unquestioned<B>(&self, request: &Request<B>) -> Option<Reservation> {
+        if self.config.cost.is_some() {
+            return None;
+        }
+        let own = self.config.default_cost;
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.admission.reserve_unquestioned(own, self.route(request));
+        }
+        let body = declared_body(request.headers());
+        let cost = own.saturating_add(body);
+        let mut reservation = self.admission.reserve_unquestioned(cost, self.route(request))?;
+        reservation.note_buffered(body);
+        Some(reservation)
+    }
+
+    #[inline(never)]
     pub(crate) fn decide<B>(&self, request: &Request<B>) -> Decision {
         let head = RequestHead::of(request);
-        let declared_body = declared_body(&head);
-        let own = match &self.config.cost {
-            None => self.config.default_cost,
-            Some(cost) => cost(&head).unwrap_or(self.config.default_cost),
-        };
-        let route = self.route(&head);
+        let body = declared_body(head.headers);
+        let declared = self.config.cost.as_ref().and_then(|cost| cost(&head));
+        let own = declared.unwrap_or(self.config.default_cost);
+        let cost = own.saturating_add(body);
         let priority = || self.priority(&head);
-        let cost = own.saturating_add(declared_body);
+        let route = self.route(request);
         match self.admission.reserve(cost, route, priority, self.config.observe_only) {
             Ok(mut reservation) => {
-                reservation.note_buffered(declared_body);
+                // What was not charged was not believed either.
+                reservation.note_buffered(body.min(reservation.bytes()));
                 Decision::Admitted(reservation)
             }
-            Err(refusal) => Decision::Refused { refusal, declared_body },
+            Err(refusal) => {
+                // A body that is the lesser part is not what makes it too large.
+                let body_too_large = refusal.reason == RefusalReason::NeverFits && body > own;
+                Decision::Refused(Refused { refusal, body_too_large })
+            }
         }
     }
 
-    /// Asked only when memory is short: a request that fits needs no exemption.
+    /// Counts the refusal of a request that no one decided about, since the service is busy.
     #[cold]
+    pub(crate) fn busy<B>(&self, request: &Request<B>) -> Refused {
+        let refusal = self.admission.busy_refusal(self.route(request));
+        Refused { refusal, body_too_large: false }
+    }
+
+    /// Asked only when memory is short: a request that fits needs no exemption.
     fn priority(&self, head: &RequestHead<'_>) -> Option<Priority> {
-        if self.is_exempt(head) {
+        if self.config.is_exempt(head.path()) {
             return None;
         }
         Some(self.config.priority.as_ref().map_or(Priority::default(), |priority| priority(head)))
     }
 
-    fn is_exempt(&self, head: &RequestHead<'_>) -> bool {
-        self.config.exempt.iter().any(|exempt| exempt.matches(head.uri.path()))
-    }
-
     #[cfg(feature = "axum")]
-    fn route(&self, head: &RequestHead<'_>) -> Option<&'static Route> {
-        let matched = head.extensions.get::<axum::extract::MatchedPath>()?;
+    #[inline]
+    fn route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
+        let matched = request.extensions().get::<axum::extract::MatchedPath>()?;
         Some(self.admission.route(matched.as_str()))
     }
 
     #[cfg(not(feature = "axum"))]
-    fn route(&self, _: &RequestHead<'_>) -> Option<&'static Route> {
+    #[expect(clippy::unused_self, reason = "with the feature `axum` it is used")]
+    #[inline]
+    fn route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
         None
     }
 }
 
-/// The declared length of the body; a length that is no number is the server's to refuse.
+/// The declared length of the body; 0 where none is declared, or one that is no number, which
+/// is the server's to refuse.
 #[inline]
-fn declared_body(head: &RequestHead<'_>) -> u64 {
-    if head.headers.is_empty() {
-        return 0;
+fn declared_body(headers: &HeaderMap) -> u64 {
+    match headers.get(CONTENT_LENGTH) {
+        None => 0,
+        // Of several lengths, which a careful server refuses, the largest is the safe one.
+        Some(_) if headers.len() != headers.keys_len() => {
+            let lengths = headers.get_all(CONTENT_LENGTH).iter();
+            lengths.map(|value| decimal(value.as_bytes())).max().unwrap_or(0)
+        }
+        Some(value) => decimal(value.as_bytes()),
     }
-    let length = head.headers.get(CONTENT_LENGTH);
-    length.and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Digits only: `str::parse` would take a sign. A number past 64 bits is as large as can be.
+#[inline]
+fn decimal(text: &[u8]) -> u64 {
+    let mut number = 0_u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return 0;
+        }
+        number = number.saturating_mul(10).saturating_add(u64::from(digit));
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_length_is_a_number_of_digits_and_nothing_else() {
+        for (text, expected) in [
+            ("0", 0),
+            ("1024", 1_024),
+            ("007", 7),
+            ("", 0),
+            ("-1", 0),
+            ("+5", 0),
+            ("1e9", 0),
+            ("0x10", 0),
+            ("5, 5", 0),
+            ("18446744073709551615", u64::MAX),
+            ("99999999999999999999999999", u64::MAX),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_lengths_the_largest_counts() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(declared_body(&headers), 0);
+        for length in ["5", "700", "x", "6"] {
+            headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        assert_eq!(declared_body(&headers), 700);
+    }
 }

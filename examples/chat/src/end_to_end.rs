@@ -61,6 +61,26 @@ impl Running {
         self.send(Method::GET, path, "").await
     }
 
+    /// Asks for a path until the answer has a status; the level follows the thresholds at once,
+    /// but on another thread.
+    async fn get_until(&self, path: &str, status: u16) -> Answer {
+        let asking = async {
+            loop {
+                let answer = self.get(path).await;
+                if answer.head.status == status {
+                    return answer;
+                }
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        tokio::time::timeout(patience, asking).await.expect("the level follows the thresholds")
+    }
+
+    async fn set_thresholds(&self, action: &'static str) {
+        let answer = self.send(Method::POST, "/api/monitoring/memory", action).await;
+        assert_eq!(answer.head.status, StatusCode::OK, "{:?}", answer.body);
+    }
+
     async fn enter(&self, query: &str) -> Result<Visitor, Error> {
         let uri = format!("ws://{}/ws?{query}", self.address);
         Ok(Visitor { socket: connect_async(uri).await?.0 })
@@ -247,6 +267,70 @@ async fn a_stop_says_goodbye_to_open_sockets_and_ends_the_server() {
     let (code, served) = tokio::join!(ada.close_code(), server.stop());
     assert_eq!(code, Some(1001));
     served.unwrap();
+}
+
+/// Thresholds far below and far above what this process uses.
+const TINY: &str = r#"{"action":"updateThresholds","thresholds":{"warning":1,"critical":2}}"#;
+const HUGE: &str =
+    r#"{"action":"updateThresholds","thresholds":{"warning":900000,"critical":1000000}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_server_sheds_the_chat_and_still_answers_its_monitors() {
+    let server = Running::start(&[Fault::LeakErrors], false).await;
+    server.set_thresholds(TINY).await;
+    let shed = server.get_until("/", 503).await;
+    assert_eq!(shed.header("content-type"), "application/problem+json");
+    assert!(shed.header("retry-after").parse::<u32>().unwrap() >= 1);
+    assert!(matches!(server.enter("name=Ada").await, Err(Error::Http(r)) if r.status() == 503));
+    assert_eq!(server.get("/livez").await.head.status, StatusCode::OK);
+    let report = server.get("/api/monitoring/memory").await.json();
+    assert_eq!(report["data"]["status"], "critical");
+    assert_eq!(report["data"]["guard"]["mode"], "enforce");
+
+    server.set_thresholds(HUGE).await;
+    server.get_until("/", 200).await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_guard_nothing_is_shed_but_the_report_stays() {
+    let server = Running::start(&[], true).await;
+    server.set_thresholds(TINY).await;
+    let critical = async {
+        while server.get("/api/monitoring/memory").await.json()["data"]["status"] != "critical" {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), critical).await.unwrap();
+    assert_eq!(server.get("/").await.head.status, StatusCode::OK);
+    let report = server.get("/api/monitoring/memory").await.json();
+    assert_eq!(report["data"]["cleanupHistory"], json!([]));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_that_grows_is_a_pruner_and_a_cleanup_gives_it_back() {
+    let faults = [Fault::LeakErrors, Fault::LeakEvents, Fault::LeakCache];
+    let server = Running::start(&faults, false).await;
+    let mut ada = server.visitor("Ada").await;
+    for n in 0..40 {
+        ada.say(&n.to_string()).await;
+        ada.hear("message").await;
+    }
+    let journal = server.get("/api/journal").await.json();
+    assert_eq!(journal["socketEvents"][0]["event"], "connected");
+    assert_eq!(journal["latencies"][0]["route"], "/ws");
+    let cleanup = r#"{"action":"cleanup","level":"aggressive"}"#;
+    let answer = server.send(Method::POST, "/api/monitoring/memory", cleanup).await.json();
+    let report = server.get("/api/monitoring/memory").await.json();
+    let results = report["data"]["cleanupHistory"][0]["results"].as_array().unwrap().clone();
+    for name in ["socket_events", "error_logs", "performance_metrics", "leaked_errors"] {
+        assert!(results.iter().any(|result| result["name"] == name), "{name}: {answer}");
+    }
+    for name in ["leaked_events", "leaked_cache"] {
+        let result = results.iter().find(|result| result["name"] == name).unwrap();
+        assert!(result["removed"].as_u64().unwrap() >= 20, "{result}");
+    }
+    assert_eq!(server.get("/api/journal").await.json()["latencies"], json!([]));
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

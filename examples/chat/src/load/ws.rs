@@ -97,8 +97,14 @@ async fn converse(mut socket: Socket, index: u32, counts: &mut Counts, stop: &mu
             break;
         }
     }
-    // A goodbye that the server does not answer in time does not matter any more.
-    let _ = timeout(Duration::from_secs(1), socket.close(None)).await;
+    // Reads on until the goodbye is answered: to leave with unread frames resets the connection.
+    let goodbye = async {
+        socket.close(None).await?;
+        while socket.next().await.transpose()?.is_some() {}
+        Ok::<_, tungstenite::Error>(())
+    };
+    // One that is not answered in time does not matter any more.
+    let _ = timeout(Duration::from_secs(1), goodbye).await;
 }
 
 /// Says something; tells whether it came back or was refused, `None` when the socket broke.

@@ -1,0 +1,214 @@
+//! The services that are compared, and the loop that drives them.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    hint::black_box,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use http_body::Body;
+use http_body_util::{Empty, Full};
+use plimsoll_core::{MB, Plimsoll};
+use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
+use plimsoll_testkit::ScriptedSource;
+use tower::{Layer, Service, ServiceBuilder};
+
+/// Requests made outside the counted loop, then served inside it.
+pub(crate) const ROUND: u64 = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Variant {
+    stack: Stack,
+    ask: Ask,
+    /// Cloned for each request, as hyper and axum do.
+    cloned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stack {
+    Bare,
+    Guard,
+    /// The nearest that tower itself has.
+    LoadShedConcurrencyLimit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Get,
+    Post,
+}
+
+const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
+    [Variant { stack, ask, cloned: false }, Variant { stack, ask, cloned: true }]
+}
+
+impl Variant {
+    pub(crate) fn all() -> &'static [Self] {
+        const ALL: [[Variant; 2]; 5] = [
+            variants(Stack::Bare, Ask::Get),
+            variants(Stack::Bare, Ask::Post),
+            variants(Stack::Guard, Ask::Get),
+            variants(Stack::Guard, Ask::Post),
+            variants(Stack::LoadShedConcurrencyLimit, Ask::Get),
+        ];
+        ALL.as_flattened()
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::all().iter().copied().find(|variant| variant.name() == name)
+    }
+
+    pub(crate) fn bare(self) -> Self {
+        Self { stack: Stack::Bare, ..self }
+    }
+
+    pub(crate) fn is_guarded(self) -> bool {
+        self.stack == Stack::Guard
+    }
+
+    pub(crate) fn name(self) -> String {
+        let stack = match self.stack {
+            Stack::Bare => "bare",
+            Stack::Guard => "guard",
+            Stack::LoadShedConcurrencyLimit => "LoadShed + ConcurrencyLimit",
+        };
+        let ask = match self.ask {
+            Ask::Get => "GET",
+            Ask::Post => "POST",
+        };
+        let kept = if self.cloned { "cloned" } else { "held" };
+        format!("{stack}, {ask}, {kept}")
+    }
+
+    pub(crate) fn run(self, rounds: u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime without drivers");
+        let _entered = runtime.enter();
+        let (source, script) = ScriptedSource::new();
+        script.set_rss(100 * MB);
+        let plimsoll = Plimsoll::builder().start_with(source).expect("a readable source");
+        let config = GuardConfig::new(&plimsoll).exempt("/livez").exempt("/internal/*");
+        let inner = Hello;
+        match self.stack {
+            Stack::Bare => self.drive(inner, rounds),
+            Stack::Guard => self.drive(MemoryGuardLayer::new(config).layer(inner), rounds),
+            Stack::LoadShedConcurrencyLimit => {
+                let stack = ServiceBuilder::new().load_shed().concurrency_limit(1_000);
+                self.drive(stack.service(inner), rounds);
+            }
+        }
+    }
+
+    fn drive<S, B>(self, mut service: S, rounds: u64)
+    where
+        S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone,
+        B: Body,
+    {
+        for _ in 0..rounds {
+            let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request()).collect();
+            if self.cloned {
+                serve_round_cloned(&service, requests);
+            } else {
+                serve_round(&mut service, requests);
+            }
+        }
+    }
+}
+
+impl Ask {
+    fn request(self) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_static("127.0.0.1:3000"));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static("curl/8"));
+        if self == Self::Post {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
+        }
+        request
+    }
+}
+
+/// Answers at once. Neither step is inlined, as no router or handler is: the optimizer would
+/// else melt the bare service into the loop, and charge the guard for the difference.
+#[derive(Clone)]
+struct Hello;
+
+struct HelloFuture(Option<Request<Empty<Bytes>>>);
+
+impl Service<Request<Empty<Bytes>>> for Hello {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = HelloFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline(never)]
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> HelloFuture {
+        HelloFuture(Some(request))
+    }
+}
+
+impl Future for HelloFuture {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        drop(black_box(self.0.take()));
+        Poll::Ready(Ok(Response::new(Full::new(Bytes::from_static(b"hello")))))
+    }
+}
+
+#[inline(never)]
+fn serve_round<S, B>(service: &mut S, requests: Vec<Request<Empty<Bytes>>>)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    B: Body,
+{
+    for request in requests {
+        serve(service, request);
+    }
+}
+
+#[inline(never)]
+fn serve_round_cloned<S, B>(service: &S, requests: Vec<Request<Empty<Bytes>>>)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone,
+    B: Body,
+{
+    for request in requests {
+        serve(&mut service.clone(), request);
+    }
+}
+
+/// What a server does with one request: ask, wait for the head, send the body, drop it.
+#[inline(never)]
+fn serve<S, B>(service: &mut S, request: Request<Empty<Bytes>>)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    B: Body,
+{
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut context).is_ready());
+    let mut future = pin!(service.call(request));
+    let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut context) else {
+        unreachable!("admitted, and the service answers at once")
+    };
+    assert_eq!(response.status(), StatusCode::OK);
+    let (head, body) = response.into_parts();
+    black_box(head);
+    let mut body = pin!(body);
+    while !body.is_end_stream() {
+        drop(black_box(body.as_mut().poll_frame(&mut context)));
+    }
+}

@@ -1,0 +1,72 @@
+//! What the guard adds to an admitted request while memory is healthy.
+//!
+//! `cargo bench -p plimsoll-guard --bench admission` counts instructions with callgrind and system
+//! calls with strace, each where it is installed. `-- --check` fails above [`MOST_INSTRUCTIONS`]
+//! or at one system call. Counts rather than times: they repeat on a shared machine.
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+mod count;
+mod load;
+
+use std::process::ExitCode;
+
+use crate::load::Variant;
+
+/// What one admitted request may cost beyond the bare service.
+const MOST_INSTRUCTIONS: u64 = 100;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [count::CHILD, variant, rounds] => {
+            let variant = Variant::named(variant).expect("named by the parent");
+            variant.run(rounds.parse().expect("counted by the parent"));
+            ExitCode::SUCCESS
+        }
+        arguments if arguments.contains(&"--bench") => measure(arguments.contains(&"--check")),
+        // As a test: that every variant runs is all there is to see without a tool.
+        _ => {
+            Variant::all().iter().for_each(|variant| variant.run(1));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn measure(check: bool) -> ExitCode {
+    let mut faults = Vec::new();
+    println!("instructions per admitted request, healthy (callgrind)");
+    println!("{:<44}{:>8}{:>12}{:>12}", "", "all", "over bare", "limit");
+    for variant in Variant::all() {
+        let (Some(all), Some(bare)) =
+            (count::instructions(*variant), count::instructions(variant.bare()))
+        else {
+            println!("valgrind is not installed");
+            faults.push("not measured: valgrind is not installed".to_owned());
+            break;
+        };
+        let over = all.saturating_sub(bare);
+        let limit = variant.is_guarded().then_some(MOST_INSTRUCTIONS);
+        let shown = limit.map_or_else(String::new, |limit| limit.to_string());
+        println!("{:<44}{all:>8}{over:>12}{shown:>12}", variant.name());
+        if limit.is_some_and(|limit| over > limit) {
+            faults.push(format!("{}: {over} instructions over bare", variant.name()));
+        }
+    }
+    println!("\nsystem calls of 64 000 admitted requests (strace)");
+    for variant in Variant::all().iter().filter(|variant| variant.is_guarded()) {
+        let Some(calls) = count::system_calls(*variant) else {
+            println!("strace is not installed, or may not trace here");
+            faults.push("not measured: strace did not run".to_owned());
+            break;
+        };
+        println!("{:<44}{calls:>8}", variant.name());
+        if calls > 0 {
+            faults.push(format!("{}: {calls} system calls", variant.name()));
+        }
+    }
+    for fault in &faults {
+        println!("above the limit: {fault}");
+    }
+    if check && !faults.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,347 @@
+//! Which paths are the monitor's.
+
+use std::fmt;
+
+use http::{Method, StatusCode};
+
+use crate::{access::Scope, problem::Problem};
+
+/// A route of the monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Memory,
+    Aggressive,
+    History,
+    Alerts,
+    /// With the alert's id.
+    ResolveAlert(String),
+    SilenceAlert,
+    TestAlerts,
+    Routes,
+    Pruners,
+    Stream,
+    OpenApi,
+    Metrics,
+    Livez,
+    Readyz,
+    DashboardRedirect,
+    Dashboard,
+    /// Below a path of ours, but nothing that we know.
+    Unknown,
+}
+
+/// The paths, as moved by the program.
+#[derive(Clone)]
+pub(crate) struct Paths {
+    livez: String,
+    readyz: String,
+    metrics: String,
+    /// Without the last slash, which the page has and the redirect has not.
+    dashboard: String,
+    /// Everything below is ours.
+    monitoring: String,
+    aggressive: String,
+    /// The second bytes of all of them: what most other paths differ in.
+    second_bytes: [bool; 256],
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self::below("")
+    }
+}
+
+impl Paths {
+    pub(crate) fn below(prefix: &str) -> Self {
+        let prefix = normalized(prefix);
+        let mut paths = Self {
+            livez: String::new(),
+            readyz: String::new(),
+            metrics: String::new(),
+            dashboard: String::new(),
+            monitoring: String::new(),
+            aggressive: String::new(),
+            second_bytes: [false; 256],
+        };
+        paths.set_probes(&prefix);
+        paths.set_metrics(&format!("{prefix}/metrics"));
+        paths.set_dashboard(&format!("{prefix}/monitoring"));
+        paths.set_api(&format!("{prefix}/api"));
+        paths
+    }
+
+    pub(crate) fn set_api(&mut self, prefix: &str) {
+        let prefix = normalized(prefix);
+        self.monitoring = format!("{prefix}/monitoring");
+        self.aggressive = format!("{prefix}/cleanup/aggressive");
+        self.index();
+    }
+
+    pub(crate) fn set_probes(&mut self, prefix: &str) {
+        let prefix = normalized(prefix);
+        self.livez = format!("{prefix}/livez");
+        self.readyz = format!("{prefix}/readyz");
+        self.index();
+    }
+
+    pub(crate) fn set_metrics(&mut self, path: &str) {
+        self.metrics = normalized(path);
+        self.index();
+    }
+
+    pub(crate) fn set_dashboard(&mut self, path: &str) {
+        self.dashboard = normalized(path);
+        self.index();
+    }
+
+    fn index(&mut self) {
+        self.second_bytes = [false; 256];
+        for path in [
+            &self.livez,
+            &self.readyz,
+            &self.metrics,
+            &self.dashboard,
+            &self.monitoring,
+            &self.aggressive,
+        ] {
+            if let Some(second) = path.as_bytes().get(1) {
+                self.second_bytes[usize::from(*second)] = true;
+            }
+        }
+    }
+
+    /// Finds the route of a path; `None` for paths of the program. For nearly all of these that is
+    /// a look at one byte.
+    #[inline]
+    pub(crate) fn find(&self, path: &str) -> Option<Route> {
+        let second = *path.as_bytes().get(1)?;
+        if self.second_bytes[usize::from(second)] { self.compare(path) } else { None }
+    }
+
+    fn compare(&self, path: &str) -> Option<Route> {
+        // A path that was moved to nowhere is empty and found by nobody.
+        let is = |own: &str| path == own;
+        if is(&self.livez) {
+            return Some(Route::Livez);
+        }
+        if is(&self.readyz) {
+            return Some(Route::Readyz);
+        }
+        if is(&self.metrics) {
+            return Some(Route::Metrics);
+        }
+        if is(&self.aggressive) {
+            return Some(Route::Aggressive);
+        }
+        let on_dashboard = below(path, &self.dashboard);
+        match on_dashboard {
+            Some("") => return Some(Route::DashboardRedirect),
+            Some("/") => return Some(Route::Dashboard),
+            _ => {}
+        }
+        let in_api = below(path, &self.monitoring);
+        in_api.map(api_route).or_else(|| on_dashboard.map(|_| Route::Unknown))
+    }
+
+    /// The path of the API, `monitoring/...` or `cleanup/aggressive`, below its prefix.
+    pub(crate) fn api(&self, rest: &str) -> String {
+        let prefix = self.monitoring.strip_suffix("/monitoring").unwrap_or_default();
+        format!("{prefix}/{rest}")
+    }
+
+    pub(crate) fn metrics(&self) -> &str {
+        &self.metrics
+    }
+
+    pub(crate) fn dashboard(&self) -> &str {
+        &self.dashboard
+    }
+
+    pub(crate) fn livez(&self) -> &str {
+        &self.livez
+    }
+
+    pub(crate) fn readyz(&self) -> &str {
+        &self.readyz
+    }
+}
+
+impl fmt::Debug for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries([&self.monitoring, &self.aggressive, &self.dashboard, &self.metrics])
+            .entries([&self.livez, &self.readyz])
+            .finish()
+    }
+}
+
+/// With a slash in front and none behind; the root is empty.
+fn normalized(path: &str) -> String {
+    let path = path.trim_matches('/');
+    if path.is_empty() { String::new() } else { format!("/{path}") }
+}
+
+/// What follows `above`, if the path is that or below it.
+fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(above)?;
+    (!above.is_empty() && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+}
+
+fn api_route(rest: &str) -> Route {
+    match rest {
+        "/memory" => Route::Memory,
+        "/history" => Route::History,
+        "/alerts" => Route::Alerts,
+        "/alerts/silence" => Route::SilenceAlert,
+        "/alerts/test" => Route::TestAlerts,
+        "/routes" => Route::Routes,
+        "/pruners" => Route::Pruners,
+        "/stream" => Route::Stream,
+        "/openapi.json" => Route::OpenApi,
+        _ => rest
+            .strip_prefix("/alerts/")
+            .and_then(|rest| rest.strip_suffix("/resolve"))
+            .filter(|id| !id.is_empty() && !id.contains('/'))
+            .map_or(Route::Unknown, |id| Route::ResolveAlert(id.to_owned())),
+    }
+}
+
+impl Route {
+    /// The methods, as the header `Allow` lists them.
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Memory => "GET, HEAD, POST",
+            Self::Aggressive | Self::ResolveAlert(_) | Self::SilenceAlert | Self::TestAlerts => {
+                "POST"
+            }
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// Checks the method.
+    pub(crate) fn check_method(&self, method: &Method) -> Result<(), Problem> {
+        if *self == Self::Unknown {
+            return Err(Problem::not_found("no monitoring route has this path")
+                .with("help", "the routes are listed in openapi.json"));
+        }
+        let methods = self.methods();
+        if methods.split(", ").any(|allowed| allowed == method.as_str()) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            format!("this route takes {methods}"),
+        )
+        .allow(methods))
+    }
+
+    /// What the route asks for; `None` is open to all.
+    pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
+        match self {
+            Self::Livez | Self::Readyz | Self::DashboardRedirect => None,
+            _ if *method == Method::POST => Some(Scope::Operate),
+            _ => Some(Scope::Read),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_paths_are_ours_and_their_neighbours_are_not() {
+        let paths = Paths::default();
+        for (path, expected) in [
+            ("/api/monitoring/memory", Some(Route::Memory)),
+            ("/api/cleanup/aggressive", Some(Route::Aggressive)),
+            ("/api/monitoring/history", Some(Route::History)),
+            ("/api/monitoring/alerts", Some(Route::Alerts)),
+            ("/api/monitoring/alerts/a-1/resolve", Some(Route::ResolveAlert("a-1".to_owned()))),
+            ("/api/monitoring/alerts/a/b/resolve", Some(Route::Unknown)),
+            ("/api/monitoring/alerts//resolve", Some(Route::Unknown)),
+            ("/api/monitoring/alerts/silence", Some(Route::SilenceAlert)),
+            ("/api/monitoring/alerts/test", Some(Route::TestAlerts)),
+            ("/api/monitoring/routes", Some(Route::Routes)),
+            ("/api/monitoring/pruners", Some(Route::Pruners)),
+            ("/api/monitoring/stream", Some(Route::Stream)),
+            ("/api/monitoring/openapi.json", Some(Route::OpenApi)),
+            ("/api/monitoring/sockets", Some(Route::Unknown)),
+            ("/api/monitoring/memory/", Some(Route::Unknown)),
+            ("/api/monitoring", Some(Route::Unknown)),
+            ("/metrics", Some(Route::Metrics)),
+            ("/livez", Some(Route::Livez)),
+            ("/readyz", Some(Route::Readyz)),
+            ("/monitoring", Some(Route::DashboardRedirect)),
+            ("/monitoring/", Some(Route::Dashboard)),
+            ("/monitoring/app.js", Some(Route::Unknown)),
+            ("", None),
+            ("/", None),
+            ("*", None),
+            ("/api", None),
+            ("/api/", None),
+            ("/api/monitoringx", None),
+            ("/api/cleanup", None),
+            ("/api/cleanup/aggressive/", None),
+            ("/api/cleanup/moderate", None),
+            ("/API/monitoring/memory", None),
+            ("/metrics/", None),
+            ("/livezz", None),
+            ("/live", None),
+            ("/monitoringx", None),
+            ("/ümlaut", None),
+        ] {
+            assert_eq!(paths.find(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_moves_everything_and_groups_move_alone() {
+        let paths = Paths::below("internal/");
+        for path in [
+            "/internal/api/monitoring/memory",
+            "/internal/api/cleanup/aggressive",
+            "/internal/metrics",
+            "/internal/livez",
+            "/internal/monitoring/",
+        ] {
+            assert!(paths.find(path).is_some(), "{path}");
+        }
+        assert_eq!(paths.find("/api/monitoring/memory"), None);
+        assert_eq!(paths.find("/livez"), None);
+        assert_eq!(paths.api("monitoring/memory"), "/internal/api/monitoring/memory");
+
+        let mut moved = Paths::default();
+        moved.set_api("/");
+        moved.set_metrics("/prom");
+        moved.set_probes("/health");
+        // Page and API share their path now; both are found.
+        assert_eq!(moved.find("/monitoring/memory"), Some(Route::Memory));
+        assert_eq!(moved.find("/monitoring/"), Some(Route::Dashboard));
+        assert_eq!(moved.find("/monitoring"), Some(Route::DashboardRedirect));
+        assert_eq!(moved.find("/cleanup/aggressive"), Some(Route::Aggressive));
+        assert_eq!(moved.find("/prom"), Some(Route::Metrics));
+        assert_eq!(moved.find("/health/readyz"), Some(Route::Readyz));
+        assert_eq!(moved.find("/metrics"), None);
+
+        moved.set_metrics("/");
+        moved.set_dashboard("");
+        assert_eq!(moved.find("/"), None, "the root stays the program's");
+        assert_eq!(moved.find("/x"), None);
+    }
+
+    #[test]
+    fn a_method_that_does_not_fit_is_told_which_would() {
+        assert!(Route::Memory.check_method(&Method::POST).is_ok());
+        assert!(Route::Stream.check_method(&Method::HEAD).is_ok());
+        assert!(Route::Stream.check_method(&Method::POST).is_err());
+        assert!(Route::Aggressive.check_method(&Method::GET).is_err());
+        assert!(Route::Memory.check_method(&Method::OPTIONS).is_err());
+        assert!(Route::Unknown.check_method(&Method::GET).is_err());
+        assert_eq!(Route::Memory.scope(&Method::GET), Some(Scope::Read));
+        assert_eq!(Route::Memory.scope(&Method::POST), Some(Scope::Operate));
+        assert_eq!(Route::Livez.scope(&Method::GET), None);
+    }
+}

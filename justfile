@@ -1,0 +1,25 @@
+# Needs https://just.systems; each recipe is one command that can be typed as well.
+
+# What CI runs
+check:
+    .ci/run
+
+# The tests alone
+test *args:
+    cargo test --workspace {{ args }}
+
+# Format everything
+fmt:
+    cargo fmt --all
+
+# The example server, such as `just chat --chaos hold`
+chat *args:
+    cargo run -p chat -- {{ args }}
+
+# Cost of the guard per request
+bench *args:
+    cargo bench -p plimsoll-guard --bench admission {{ args }}
+
+# The documentation of all crates
+doc:
+    cargo doc --workspace --no-deps --open
