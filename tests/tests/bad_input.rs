@@ -166,13 +166,13 @@ async fn a_malformed_body_is_refused_and_changes_nothing() {
         (br#"{"action":null}"#.to_vec(), 400),
         (br#"{"action":7}"#.to_vec(), 400),
         (br#"{"action":"dance"}"#.to_vec(), 400),
-        (br#"{"action":"cleanup","level":7}"#.to_vec(), 400),
-        (br#"{"action":"cleanup","dryRun":"yes"}"#.to_vec(), 400),
+        (br#"{"action":"cleanup","level":7}"#.to_vec(), 422),
+        (br#"{"action":"cleanup","dryRun":"yes"}"#.to_vec(), 422),
         (br#"{"action":"cleanup","level":"gentle"}"#.to_vec(), 422),
         (br#"{"action":"updateThresholds"}"#.to_vec(), 422),
         (thresholds("{}"), 422),
-        (thresholds("[1,2]"), 400),
-        (thresholds(r#"{"warning":true}"#), 400),
+        (thresholds("[1,2]"), 422),
+        (thresholds(r#"{"warning":true}"#), 422),
         (thresholds(r#"{"warning":3000,"critical":2000}"#), 422),
         (thresholds(r#"{"warning":2000,"critical":2000}"#), 422),
         (thresholds(r#"{"warning":3000}"#), 422),
@@ -203,14 +203,14 @@ async fn malformed_queries_paths_methods_and_types_are_refused_and_change_nothin
         ("GET", "/api/monitoring/history?minutes=soon", &[][..], &b""[..], 400),
         ("GET", "/api/monitoring/history?minutes=", &[], b"", 400),
         ("GET", "/api/monitoring/history?minutes=-1", &[], b"", 400),
-        ("GET", "/api/monitoring/history?minutes=0", &[], b"", 422),
-        ("GET", "/api/monitoring/history?minutes=99999999", &[], b"", 422),
+        ("GET", "/api/monitoring/history?minutes=0", &[], b"", 400),
+        ("GET", "/api/monitoring/history?minutes=1&minutes=2", &[], b"", 400),
         ("POST", "/api/cleanup/aggressive?dryRun=maybe", &[], b"", 400),
         ("POST", "/api/cleanup/aggressive", &[JSON], b"[", 400),
         ("GET", "/api/monitoring/nothing", &[], b"", 404),
         ("GET", "/api/monitoring/sockets", &[], b"", 404),
         ("POST", "/api/monitoring/alerts/nobody/resolve", &[], b"", 404),
-        ("POST", "/api/monitoring/alerts/silence", &[JSON], b"{}", 400),
+        ("POST", "/api/monitoring/alerts/silence", &[JSON], b"{}", 422),
         ("POST", "/api/monitoring/alerts/silence", &[JSON], br#"{"name":"Rain","minutes":5}"#, 422),
         ("DELETE", MEMORY, &[], b"", 405),
         ("PUT", MEMORY, &[JSON], cleanup, 405),
@@ -282,7 +282,7 @@ async fn a_monitoring_body_over_16_kib_is_refused_unread() {
     let head = "Host: 127.0.0.1\r\nContent-Type: application/json\r\n";
     for path in [MEMORY, "/api/cleanup/aggressive", "/api/monitoring/alerts/silence"] {
         // Only the head: whoever waits for the body waits for ever.
-        for length in ["16385", "20000", "18446744073709551615"] {
+        for length in ["16385", "20000", "4294967296000"] {
             let text = raw(
                 &chat,
                 format!("POST {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n")

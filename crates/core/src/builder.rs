@@ -61,6 +61,9 @@ pub enum StartError {
     /// Pruners and alert sinks run on a Tokio runtime, and there is none here.
     #[error("no tokio runtime here; call start inside #[tokio::main] or after Runtime::enter")]
     NoRuntime,
+    /// The Tokio runtime has no timer.
+    #[error("the tokio runtime has no timer; build it with enable_all or enable_time")]
+    NoTimer,
     /// The first reading failed.
     #[error("the first memory reading failed")]
     Source(#[from] SourceError),
@@ -243,6 +246,9 @@ impl PlimsollBuilder {
     /// for settings out of range. Nothing runs then.
     pub fn start_with(self, source: impl MemorySource) -> Result<Plimsoll, StartError> {
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        // There is no other way to ask: a runtime without a timer panics at the first timeout.
+        std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
+            .map_err(|_| StartError::NoTimer)?;
         let check_interval =
             self.check_interval.or(self.env.check_interval).unwrap_or(DEFAULT_CHECK_INTERVAL);
         let (least, most) = (*CHECK_INTERVAL_RANGE.start(), *CHECK_INTERVAL_RANGE.end());
@@ -261,7 +267,8 @@ impl PlimsollBuilder {
             tracing::warn!("{warning}");
         }
         let shared = self.assemble(runtime, evaluator, check_interval, reader.describe());
-        shared.take_reading(first, 0);
+        // It has the decision figure: that was asked for above.
+        let _ = shared.take_reading(first, 0);
         start_threads(shared, reader)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     ledger::Verdict,
     level::PressureLevel,
-    lines::{CapInput, LoadLines, next_baseline},
+    lines::{Baseline, CapInput, LoadLines},
     machine::{LevelEdge, PressureMachine, release_line},
     period::{FillRate, PeriodInput, headroom_bytes, next_period},
     reading::{MemoryMetric, MemoryReading},
@@ -53,7 +53,10 @@ pub(crate) struct Evaluator {
     ceiling: Duration,
     machine: PressureMachine,
     fill_rate: FillRate,
-    baseline: Option<u64>,
+    baseline: Option<Baseline>,
+    /// The metric chosen by default; it changes only with the limit, since a figure that cannot
+    /// be read for a moment must not be mistaken for another.
+    chosen: Option<MemoryMetric>,
     recovery: Recovery,
 }
 
@@ -101,6 +104,7 @@ impl Evaluator {
             machine: PressureMachine::new(dwell),
             fill_rate: FillRate::new(),
             baseline: None,
+            chosen: None,
             recovery: Recovery::default(),
         })
     }
@@ -123,8 +127,9 @@ impl Evaluator {
         Ok(std::mem::replace(&mut self.thresholds, ThresholdState { setting, origin, marks }))
     }
 
-    /// Decides from one reading. `None` when it lacks the decision figure. With `anew` the level
-    /// is judged without its release band: for new thresholds.
+    /// Decides from one reading. `None` when it lacks the decision figure. A reading judged
+    /// `anew`, for new thresholds, may be old: it is judged without release band and teaches
+    /// nothing.
     pub(crate) fn evaluate(
         &mut self,
         reading: &MemoryReading,
@@ -132,21 +137,24 @@ impl Evaluator {
         now: Duration,
         anew: bool,
     ) -> Option<Evaluation> {
-        let metric = decision_metric(self.metric, reading);
+        let metric = self.metric_for(reading);
         let figure = reading.figure(metric)?;
-        let anew = self.follow_limit(reading.limit_bytes) || anew;
+        let moved = self.follow_limit(reading.limit_bytes);
         let marks = self.thresholds.marks;
         let limit = reading.limit_bytes;
-        self.fill_rate.observe(figure, now);
-        self.recovery.observe(figure, now);
-        let edge = if anew {
+        if !anew {
+            self.fill_rate.observe(figure, now);
+            self.recovery.observe(figure, now);
+        }
+        let edge = if anew || moved {
             self.machine.restart(figure, marks)
         } else {
             self.machine.step(figure, marks, now)
         };
         let level = self.machine.level();
-        let baseline = next_baseline(self.baseline, figure, reserved);
-        self.baseline = Some(baseline);
+        let taken = reading.taken_at;
+        let learned = self.baseline.get_or_insert(Baseline::new(figure, reserved, taken));
+        let baseline = learned.observe(figure, reserved, taken);
         let period = next_period(&PeriodInput::new(
             figure,
             marks,
@@ -162,10 +170,22 @@ impl Evaluator {
             wake_at: headroom.map_or(u64::MAX, |headroom| {
                 reserved.saturating_add(LEAST_WAKE_BYTES.max(headroom / WAKE_HEADROOM_SHARE))
             }),
-            valid_until: now + period + VERDICT_GRACE,
+            // From when it was read: judging an old reading anew makes it no younger.
+            valid_until: reading.taken_at + period + VERDICT_GRACE,
             retry_after: self.recovery.retry_after(figure, marks),
         };
         Some(Evaluation { figure, metric, marks, edge, level, period, verdict })
+    }
+
+    fn metric_for(&mut self, reading: &MemoryReading) -> MemoryMetric {
+        if let Some(MemoryMetric::WorkingSet) = self.chosen
+            && reading.limit_bytes.is_some()
+        {
+            return MemoryMetric::WorkingSet;
+        }
+        let metric = decision_metric(self.metric, reading);
+        self.chosen = self.metric.is_none().then_some(metric);
+        metric
     }
 
     /// Thresholds that depend on the limit follow it; returns whether they changed.
@@ -256,6 +276,17 @@ mod tests {
         assert_eq!(decision_metric(None, &limited), MemoryMetric::WorkingSet);
         assert_eq!(decision_metric(None, &shared), MemoryMetric::Rss);
         assert_eq!(decision_metric(Some(MemoryMetric::WorkingSet), &shared).as_str(), "workingSet");
+    }
+
+    #[test]
+    fn a_working_set_that_cannot_be_read_for_a_moment_is_not_replaced_by_another_figure() {
+        let mut evaluator = evaluator(None, Some(256 * MB));
+        let whole = reading(20 * MB, Some(216 * MB), Some(256 * MB));
+        let broken = reading(20 * MB, None, Some(256 * MB));
+        assert!(evaluator.evaluate(&whole, 0, SECOND, false).is_some());
+        assert!(evaluator.evaluate(&broken, 0, SECOND, false).is_none());
+        let unlimited = evaluator.evaluate(&reading(20 * MB, None, None), 0, SECOND, false);
+        assert_eq!(unlimited.map(|evaluation| evaluation.metric), Some(MemoryMetric::Rss));
     }
 
     #[test]

@@ -59,7 +59,8 @@ struct Rings {
     /// The highest sample since the last coarse one.
     peak: Option<Sample>,
     coarse_due: Duration,
-    cleanups: VecDeque<CleanupRecord>,
+    /// With the moment each ended, on the monotonic clock.
+    cleanups: VecDeque<(CleanupRecord, Duration)>,
 }
 
 impl History {
@@ -92,8 +93,8 @@ impl History {
         }
     }
 
-    pub(crate) fn push_cleanup(&self, record: CleanupRecord) {
-        push_bounded(&mut self.lock().cleanups, record, CLEANUPS);
+    pub(crate) fn push_cleanup(&self, record: CleanupRecord, ended: Duration) {
+        push_bounded(&mut self.lock().cleanups, (record, ended), CLEANUPS);
     }
 
     /// Samples of the last `span`, oldest first: coarse ones, then fine ones where there are.
@@ -107,6 +108,11 @@ impl History {
 
     /// The newest cleanups, newest first.
     pub(crate) fn cleanups(&self, most: usize) -> Vec<CleanupRecord> {
+        self.lock().cleanups.iter().rev().take(most).map(|(record, _)| record.clone()).collect()
+    }
+
+    /// The same, each with the moment it ended on the monotonic clock.
+    pub(crate) fn ended_cleanups(&self, most: usize) -> Vec<(CleanupRecord, Duration)> {
         self.lock().cleanups.iter().rev().take(most).cloned().collect()
     }
 
@@ -133,8 +139,9 @@ impl History {
         let rings = self.lock();
         let slots = rings.coarse.capacity() + rings.fine.capacity();
         let samples = slots * size_of::<Sample>();
-        let cleanups: usize = rings.cleanups.iter().map(record_bytes).sum();
-        (samples + rings.cleanups.capacity() * size_of::<CleanupRecord>() + cleanups) as u64
+        let cleanups: usize = rings.cleanups.iter().map(|(record, _)| record_bytes(record)).sum();
+        (samples + rings.cleanups.capacity() * size_of::<(CleanupRecord, Duration)>() + cleanups)
+            as u64
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Reservation {
 pub enum RefusalReason {
     /// It does not fit under its priority's load line now.
     Pressure,
-    /// It would not fit even with nothing else in flight.
+    /// It would not fit even with nothing else in flight and the process healthy.
     NeverFits,
 }
 
@@ -165,7 +165,13 @@ impl Ledger {
         self.published.normal.store(normal, Relaxed);
         self.published.high.store(high, Relaxed);
         for (slot, cap) in self.published.alone.iter().zip(alone) {
-            slot.store(cap, Relaxed);
+            // An idle process that is short of memory has no room for anybody. That is its
+            // state, not the size of what was asked for, so only a healthy one may lower this.
+            if verdict.level == PressureLevel::Healthy {
+                slot.store(cap, Relaxed);
+            } else {
+                slot.fetch_max(cap, Relaxed);
+            }
         }
         self.published.level.store(verdict.level.as_u8(), Relaxed);
         self.published.retry_after_ms.store(saturating_millis(verdict.retry_after), Relaxed);
@@ -184,9 +190,13 @@ impl Ledger {
         cost: u64,
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
-        let cost = cost.clamp(1, LARGEST_COST_BYTES);
-        self.charge_up_to(cost, self.published.unquestioned.load(Relaxed))
-            .then(|| self.admitted(cost, route))
+        // One comparison for both ends of what may be charged.
+        if cost.wrapping_sub(1) >= LARGEST_COST_BYTES
+            || !self.charge_up_to(cost, self.published.unquestioned.load(Relaxed))
+        {
+            return None;
+        }
+        Some(self.admitted(cost, route))
     }
 
     /// Charges `cost` bytes, or refuses. `priority` is asked only when memory is short; `None`
@@ -200,12 +210,12 @@ impl Ledger {
         priority: impl FnOnce() -> Option<Priority>,
         observe_only: bool,
     ) -> Result<Reservation, Refusal> {
+        let cost = cost.clamp(1, LARGEST_COST_BYTES);
         if let Some(reservation) = self.reserve_unquestioned(cost, route) {
             return Ok(reservation);
         }
         // Pairs with the store in `publish`.
         fence(Acquire);
-        let cost = cost.clamp(1, LARGEST_COST_BYTES);
         match priority() {
             None => Ok(self.admitted(0, route)),
             Some(priority) => {
@@ -249,6 +259,8 @@ impl Ledger {
         // Before the decision: an admitted request may be the one that outran the reading.
         self.wake_if_outrun(cost);
         if self.charge_up_to(cost, cap) {
+            // The reading that the wake brought may have missed this charge.
+            self.wake_if_outrun(0);
             return Ok(());
         }
         if !self.published.enforce.load(Relaxed) {
@@ -410,10 +422,8 @@ impl Drop for Reservation {
     #[inline]
     fn drop(&mut self) {
         let flow = &self.ledger.flow;
-        if self.bytes > 0 {
-            flow.reserved.fetch_sub(self.bytes, Relaxed);
-            flow.given_back.fetch_add(self.bytes, Relaxed);
-        }
+        flow.reserved.fetch_sub(self.bytes, Relaxed);
+        flow.given_back.fetch_add(self.bytes, Relaxed);
         if self.buffered > 0 {
             flow.buffered.fetch_sub(self.buffered, Relaxed);
         }
@@ -480,12 +490,51 @@ mod tests {
     #[test]
     fn a_request_that_fits_nowhere_is_told_so() {
         let ledger = ledger();
-        ledger.publish(&verdict(100, 100, 100));
+        ledger.publish(&Verdict { level: PressureLevel::Healthy, ..verdict(100, 100, 100) });
         let refusal = reserve(ledger, 101, Priority::Normal).expect_err("too large");
         assert_eq!(refusal.reason, RefusalReason::NeverFits);
         let _held = reserve(ledger, 60, Priority::Normal).expect("fits");
         let refusal = reserve(ledger, 60, Priority::Normal).expect_err("no room now");
         assert_eq!(refusal.reason, RefusalReason::Pressure);
+    }
+
+    #[test]
+    fn a_process_that_is_full_while_idle_calls_no_request_too_large() {
+        let ledger = ledger();
+        // Started so: what would fit when healthy is not known.
+        ledger.publish(&verdict(0, 0, 0));
+        let reason = |cost| reserve(ledger, cost, Priority::Normal).expect_err("full").reason;
+        assert_eq!(reason(1), RefusalReason::Pressure);
+        ledger.publish(&Verdict { level: PressureLevel::Healthy, ..verdict(100, 100, 100) });
+        ledger.publish(&verdict(0, 0, 0));
+        assert_eq!(reason(100), RefusalReason::Pressure);
+        assert_eq!(reason(101), RefusalReason::NeverFits);
+    }
+
+    #[test]
+    fn nobody_queues_while_critical_unless_nothing_is_refused() {
+        let ledger = ledger();
+        ledger.publish(&verdict(0, 0, 0));
+        assert!(!ledger.refuses_to_queue(), "warning");
+        ledger.publish(&Verdict { level: PressureLevel::Critical, ..verdict(0, 0, 0) });
+        assert!(ledger.refuses_to_queue());
+        ledger.set_enforcing(false);
+        assert!(!ledger.refuses_to_queue(), "refusing was turned off");
+        ledger.set_enforcing(true);
+        ledger.clock.advance(Duration::from_secs(61));
+        assert!(!ledger.refuses_to_queue(), "expired");
+    }
+
+    #[test]
+    fn what_costs_nothing_or_too_much_is_questioned() {
+        let ledger = ledger();
+        for cost in [0, LARGEST_COST_BYTES + 1, u64::MAX] {
+            assert!(ledger.reserve_unquestioned(cost, None).is_none(), "{cost}");
+        }
+        for cost in [1, LARGEST_COST_BYTES] {
+            assert!(ledger.reserve_unquestioned(cost, None).is_some(), "{cost}");
+        }
+        assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
     }
 
     #[test]

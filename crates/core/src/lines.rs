@@ -12,6 +12,8 @@
 //! Both are linear in `reserved`, so each line becomes one cap on the ledger, and the request
 //! path compares one number.
 
+use std::time::Duration;
+
 use crate::{machine::scaled, thresholds::Watermarks};
 
 /// Without a limit, high priority may load this share above critical.
@@ -95,15 +97,58 @@ impl LoadLines {
     }
 }
 
-/// Usage of the process with nothing in flight, kept from idle moments.
+/// Usage of the process with nothing in flight, as learned from readings.
 ///
-/// While requests are in flight it can only fall: what grew meanwhile may be theirs.
-pub(crate) fn next_baseline(kept: Option<u64>, usage: u64, reserved: u64) -> u64 {
-    match kept {
-        Some(kept) if reserved > 0 => kept.min(usage),
-        // Started under load: what is promised may already be in the figure.
-        None if reserved > 0 => usage.saturating_sub(reserved),
-        _ => usage,
+/// What is used beyond all promises is nobody's request: `usage - reserved`. A single reading
+/// says little, since promised memory may not be touched yet (then it is too low) and freed
+/// pages may not be gone yet (too high). So idle readings set the baseline, falling at once and
+/// rising only once they have stayed up for a while. Under load the lowest of the last moments
+/// can raise it, which sees a cache that grows while requests never cease; that share then
+/// fades slowly, since a later low figure may only mean promises that nobody has touched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Baseline {
+    idle: u64,
+    /// What load has raised it by.
+    raised: u64,
+    observed: Duration,
+    /// The lowest `usage - reserved` of this half of the window and of the half before.
+    halves: [u64; 2],
+    half_started: Duration,
+}
+
+/// Half of the time for which a higher figure must hold: longer than the rest between two
+/// releases of freed pages, shorter than requests are late to touch what they were promised.
+const HALF_WINDOW: Duration = Duration::from_millis(125);
+/// What load has raised fades to half in about this time: longer than most requests live.
+const FADING: Duration = Duration::from_secs(30);
+
+impl Baseline {
+    pub(crate) fn new(usage: u64, reserved: u64, now: Duration) -> Self {
+        let idle = usage.saturating_sub(reserved);
+        Self { idle, raised: 0, observed: now, halves: [idle; 2], half_started: now }
+    }
+
+    /// Takes one reading into account and returns the baseline.
+    pub(crate) fn observe(&mut self, usage: u64, reserved: u64, now: Duration) -> u64 {
+        let beyond = usage.saturating_sub(reserved);
+        if now.saturating_sub(self.half_started) >= HALF_WINDOW {
+            self.half_started = now;
+            self.halves = [beyond, self.halves[0]];
+        } else {
+            self.halves[0] = self.halves[0].min(beyond);
+        }
+        let lowest = self.halves[0].min(self.halves[1]);
+        let passed = now.saturating_sub(self.observed).as_secs_f64();
+        self.observed = now;
+        if reserved == 0 {
+            self.idle = self.idle.max(lowest).min(usage);
+            self.raised = 0;
+        } else {
+            self.idle = self.idle.min(usage);
+            let faded = scaled(self.raised, (-passed / FADING.as_secs_f64()).exp2());
+            self.raised = faded.max(lowest.saturating_sub(self.idle));
+        }
+        self.idle.saturating_add(self.raised).min(usage)
     }
 }
 
@@ -152,11 +197,35 @@ mod tests {
     }
 
     #[test]
-    fn the_baseline_is_learned_idle_and_only_falls_under_load() {
-        assert_eq!(next_baseline(None, 80, 30), 50);
-        assert_eq!(next_baseline(Some(50), 90, 0), 90);
-        assert_eq!(next_baseline(Some(50), 200, 100), 50);
-        assert_eq!(next_baseline(Some(50), 40, 100), 40);
+    fn the_baseline_falls_at_once_and_rises_after_a_while() {
+        let ms = Duration::from_millis;
+        let mut baseline = Baseline::new(50, 0, ms(0));
+        assert_eq!(baseline.observe(135, 0, ms(10)), 50, "freed pages may still go");
+        assert_eq!(baseline.observe(40, 0, ms(20)), 40);
+        for at in [600, 1_200, 1_800] {
+            baseline.observe(135, 0, ms(at));
+        }
+        assert_eq!(baseline.observe(135, 0, ms(1_900)), 135);
+        assert_eq!(baseline.observe(60, 0, ms(1_910)), 60);
+    }
+
+    #[test]
+    fn what_grows_beside_requests_that_never_cease_is_no_request() {
+        let mut baseline = Baseline::new(50, 0, Duration::ZERO);
+        let mut last = 0;
+        for step in 1..=40_u32 {
+            let cache = u64::from(step) * 5;
+            last = baseline.observe(50 + cache + 1, 1, Duration::from_millis(100) * step);
+        }
+        assert!((190..=250).contains(&last), "{last} of 250");
+    }
+
+    #[test]
+    fn promises_not_touched_yet_do_not_lower_the_baseline() {
+        let mut baseline = Baseline::new(50, 0, Duration::ZERO);
+        for step in 1..=40_u32 {
+            assert_eq!(baseline.observe(50, 200, Duration::from_millis(100) * step), 50);
+        }
     }
 
     proptest! {

@@ -14,6 +14,11 @@ pub const LONGEST_PERIOD_UNDER_PRESSURE: Duration = Duration::from_millis(100);
 pub const ASSUMED_FILL_RATE: u64 = 2 << 30;
 /// At most this share of the headroom may fill between two looks at the fastest rate.
 const HEADROOM_SHARE: f64 = 0.5;
+/// A faster rate is not believed: a kernel that accounts in batches shows jumps, and no machine
+/// fills memory much faster.
+const FASTEST_BELIEVED_RATE: u64 = 16 << 30;
+/// What is remembered beyond the assumed rate halves in this time.
+const RATE_HALF_LIFE: Duration = Duration::from_secs(60);
 /// Two readings closer than this say more about page batching than about a rate.
 const SHORTEST_RATE_SPAN: Duration = Duration::from_millis(1);
 
@@ -21,17 +26,23 @@ const SHORTEST_RATE_SPAN: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug)]
 pub struct FillRate {
     fastest_bytes_per_second: u64,
+    halved_at: Duration,
     last: Option<(Duration, u64)>,
 }
 
 impl FillRate {
     /// Assumes [`ASSUMED_FILL_RATE`] until something faster is seen.
     pub fn new() -> Self {
-        Self { fastest_bytes_per_second: ASSUMED_FILL_RATE, last: None }
+        Self { fastest_bytes_per_second: ASSUMED_FILL_RATE, halved_at: Duration::ZERO, last: None }
     }
 
     /// Takes one reading into account.
     pub fn observe(&mut self, usage: u64, now: Duration) {
+        if now.saturating_sub(self.halved_at) >= RATE_HALF_LIFE {
+            self.halved_at = now;
+            let beyond = self.fastest_bytes_per_second.saturating_sub(ASSUMED_FILL_RATE);
+            self.fastest_bytes_per_second = ASSUMED_FILL_RATE + beyond / 2;
+        }
         let Some((then, before)) = self.last else {
             self.last = Some((now, usage));
             return;
@@ -43,11 +54,13 @@ impl FillRate {
         self.last = Some((now, usage));
         let grown = u128::from(usage.saturating_sub(before));
         let rate = grown * 1_000_000_000 / span.as_nanos();
-        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(FASTEST_BELIEVED_RATE);
+        self.halved_at = if rate > self.fastest_bytes_per_second { now } else { self.halved_at };
         self.fastest_bytes_per_second = self.fastest_bytes_per_second.max(rate);
     }
 
-    /// The fastest growth seen, in bytes per second.
+    /// The fastest growth seen, in bytes per second: at least [`ASSUMED_FILL_RATE`], at most
+    /// 16 GiB/s, what is beyond the assumed rate halved each minute.
     pub fn fastest_bytes_per_second(&self) -> u64 {
         self.fastest_bytes_per_second
     }
@@ -150,9 +163,21 @@ mod tests {
         let mut rate = FillRate::new();
         rate.observe(0, Duration::ZERO);
         rate.observe(GIB, Duration::from_millis(100)); // 10 GiB/s
-        rate.observe(GIB, Duration::from_secs(60));
+        rate.observe(GIB, Duration::from_secs(50));
         let wait = next_period(&input(0, PressureLevel::Healthy, rate));
         assert_eq!(wait, Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_jump_does_not_keep_the_sampler_hot_for_life() {
+        let mut rate = FillRate::new();
+        rate.observe(0, Duration::ZERO);
+        rate.observe(500 * GIB, Duration::from_millis(2));
+        assert_eq!(rate.fastest_bytes_per_second(), FASTEST_BELIEVED_RATE);
+        for minute in 1..=40 {
+            rate.observe(500 * GIB, Duration::from_secs(61 * minute));
+        }
+        assert!(rate.fastest_bytes_per_second() < ASSUMED_FILL_RATE + 1_000);
     }
 
     #[test]
@@ -165,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn at_the_fastest_rate_seen_no_line_is_crossed_by_more_than_a_floor_period(
-            usage in 0..8 * GIB, observed in 0..40 * GIB,
+            usage in 0..8 * GIB, observed in 0..16 * GIB,
         ) {
             let mut rate = FillRate::new();
             rate.observe(0, Duration::ZERO);

@@ -337,8 +337,8 @@ impl Plimsoll {
     }
 
     /// Runs `upkeep` every 5 s on the worker thread; for what else must go on without traffic.
-    pub fn every_few_seconds(&self, upkeep: impl Fn() + Send + 'static) {
-        self.shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(upkeep));
+    pub fn every_few_seconds(&self, upkeep: impl Fn() + Send + Sync + 'static) {
+        self.shared.upkeep().push(Arc::new(upkeep));
     }
 
     /// Returns an emitter of the metrics for a recorder of one's own. The global recorder, if
@@ -353,25 +353,34 @@ impl Plimsoll {
     pub async fn shutdown(&self) {
         let running = self.owner.take_running();
         self.shared.engine.close();
-        let ended = async {
-            if let Some(cleanup) = self.shared.engine.running() {
-                // Its record is in the history; an interruption was logged.
-                let _ = cleanup.finished().await;
+        // However this ends, also when it is dropped in the middle: streams end, threads stop.
+        let stopping = Stopping(&self.owner);
+        if let Some(cleanup) = self.shared.engine.running() {
+            // Its record is in the history; an interruption was logged.
+            let ended = tokio::time::timeout(SHUTDOWN_DEADLINE / 2, cleanup.finished()).await;
+            if ended.is_err() {
+                tracing::warn!("a cleanup is still running; it is left to end by itself");
             }
-            self.shared.alerts.flush(SHUTDOWN_DEADLINE / 2).await;
-            self.shared.events.end();
-            self.owner.stop();
-            if let Some(Running { ended, .. }) = running {
-                for thread in ended {
-                    // An error is a thread that ended by a panic: it has ended too.
-                    let _ = thread.await;
-                }
+        }
+        self.shared.alerts.flush(SHUTDOWN_DEADLINE / 4).await;
+        drop(stopping);
+        let threads = async {
+            for thread in running.into_iter().flat_map(|running| running.ended) {
+                // An error is a thread that ended by a panic: it has ended too.
+                let _ = thread.await;
             }
         };
-        if tokio::time::timeout(SHUTDOWN_DEADLINE, ended).await.is_err() {
-            tracing::warn!("shutdown took over 10 s; its threads are left to end by themselves");
-            self.owner.stop();
+        if tokio::time::timeout(SHUTDOWN_DEADLINE / 4, threads).await.is_err() {
+            tracing::warn!("a thread is still busy; it is left to end by itself");
         }
+    }
+}
+
+struct Stopping<'a>(&'a Owner);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
@@ -390,6 +399,7 @@ impl Owner {
     }
 
     fn stop(&self) {
+        self.shared.events.end();
         self.shared.sampler.stop();
         self.shared.wake_worker();
         // Without a sampler every verdict is old; do not make requests find out one by one.
@@ -400,7 +410,6 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.engine.close();
-        self.shared.events.end();
         self.stop();
     }
 }

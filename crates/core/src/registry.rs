@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -40,6 +40,7 @@ pub struct CleanupRegistry {
 #[derive(Default)]
 struct Inner {
     entries: Mutex<Vec<Arc<Entry>>>,
+    totals: Arc<Totals>,
     next_id: AtomicU64,
 }
 
@@ -84,7 +85,17 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pruner: Box<dyn DynPruner>,
     learned: Mutex<Learned>,
+    /// Whether a pass is under way; one that blocks its thread outlives its deadline.
+    busy: AtomicBool,
+    totals: Arc<Totals>,
 }
+
+/// Entries dropped by name; they outlive the registrations, so that a counter never falls.
+type Totals = Mutex<BTreeMap<String, u64>>;
+
+/// Names counted apart; the rest shares [`OTHER_PRUNER`].
+const MOST_TOTALS: usize = 200;
+const OTHER_PRUNER: &str = "<other>";
 
 /// What past passes taught.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,6 +160,8 @@ impl CleanupRegistry {
             name: printable(&name.into()),
             pruner: Box::new(pruner),
             learned: Mutex::default(),
+            busy: AtomicBool::new(false),
+            totals: Arc::clone(&self.inner.totals),
         });
         self.inner.lock().push(entry);
         Registration { registry: Arc::downgrade(&self.inner), id }
@@ -174,13 +187,9 @@ impl CleanupRegistry {
         entries.iter().map(|entry| entry.figures()).collect()
     }
 
-    /// Entries dropped since registration, summed by name.
+    /// Entries dropped since the start, by name.
     pub(crate) fn removed_totals(&self) -> BTreeMap<String, u64> {
-        let mut totals = BTreeMap::new();
-        for entry in &*self.inner.lock() {
-            *totals.entry(entry.name.clone()).or_insert(0) += entry.removed_total();
-        }
-        totals
+        self.inner.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The pruners that a cleanup of `level` runs, most bytes per millisecond first; those not
@@ -234,13 +243,17 @@ impl Drop for Registration {
 }
 
 impl Entry {
-    /// Starts a pass. A panic inside `prune` itself, before its future exists, is caught where
-    /// the returned future is polled.
-    pub(crate) async fn prune(
-        self: Arc<Self>,
+    /// Runs a pass; `None` when the last one still runs. A panic inside `prune` itself, before
+    /// its future exists, is caught where the returned future is polled.
+    pub(crate) fn prune(
+        self: &Arc<Self>,
         request: PruneRequest,
-    ) -> Result<Pruned, PruneError> {
-        self.pruner.prune(request).await
+    ) -> Option<impl Future<Output = Result<Pruned, PruneError>> + Send + use<>> {
+        if self.busy.swap(true, Relaxed) {
+            return None;
+        }
+        let pass = Pass(Arc::clone(self));
+        Some(async move { pass.0.pruner.prune(request).await })
     }
 
     pub(crate) fn least_level(&self) -> CleanupLevel {
@@ -255,10 +268,16 @@ impl Entry {
     pub(crate) fn learn(&self, pruned: &Pruned, spent: Duration) {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         learned.passes += 1;
-        learned.removed_total += pruned.entries;
+        learned.removed_total = learned.removed_total.saturating_add(pruned.entries);
         learned.last_removed = Some(pruned.entries);
         learned.freed_bytes = learned.freed_bytes.saturating_add(pruned.bytes.unwrap_or(0));
-        learned.spent += spent;
+        learned.spent = learned.spent.saturating_add(spent);
+        drop(learned);
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = totals.contains_key(&self.name) || totals.len() < MOST_TOTALS;
+        let name = if known { self.name.as_str() } else { OTHER_PRUNER };
+        let total = totals.entry(name.to_owned()).or_default();
+        *total = total.saturating_add(pruned.entries);
     }
 
     /// Bytes freed per millisecond over all passes; `None` before the first that freed any.
@@ -268,10 +287,6 @@ impl Entry {
             let micros = learned.spent.as_micros().max(1);
             u64::try_from(u128::from(learned.freed_bytes) * 1_000 / micros).unwrap_or(u64::MAX)
         })
-    }
-
-    pub(crate) fn removed_total(&self) -> u64 {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).removed_total
     }
 
     fn figures(&self) -> PrunerFigures {
@@ -287,6 +302,15 @@ impl Entry {
             last_removed: learned.last_removed,
             bytes_per_millisecond: self.rate(),
         }
+    }
+}
+
+/// A pass under way; however it ends, the pruner may be run again afterwards.
+struct Pass(Arc<Entry>);
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Relaxed);
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) struct ReleasePace {
     retry_at: Duration,
     /// Whether there was pressure since the last pass that returned too little.
     unsettled: bool,
+    /// Requests in flight at the last pass: when most of them have ended, whatever they held is
+    /// free, declared or not.
+    in_flight: u64,
 }
 
 impl ReleasePace {
@@ -56,6 +59,7 @@ impl ReleasePace {
             retry: FIRST_RETRY,
             retry_at: Duration::ZERO,
             unsettled: false,
+            in_flight: 0,
         }
     }
 
@@ -66,7 +70,9 @@ impl ReleasePace {
         marks: Watermarks,
         level: PressureLevel,
         given_back: u64,
+        in_flight: u64,
     ) -> bool {
+        let mostly_ended = in_flight < self.in_flight && in_flight <= self.in_flight / 2;
         let near = usage >= scaled(marks.warning_bytes(), FROM_WARNING_RATIO);
         self.unsettled |= near;
         if now < self.rested_at {
@@ -78,23 +84,25 @@ impl ReleasePace {
         let headroom = marks.critical_bytes().saturating_sub(usage);
         let owed = given_back.saturating_sub(self.given_back);
         owed >= LEAST_WORTHWHILE_BYTES.max(headroom / OWED_HEADROOM_SHARE)
-            || (level > PressureLevel::Healthy && now >= self.retry_at)
+            || (level > PressureLevel::Healthy && (mostly_ended || now >= self.retry_at))
     }
 
-    pub(crate) fn released(
-        &mut self,
-        ended: Duration,
-        took: Duration,
-        freed: u64,
-        given_back: u64,
-    ) {
-        self.given_back = given_back;
+    pub(crate) fn released(&mut self, ended: Duration, took: Duration, freed: u64, seen: Seen) {
+        self.given_back = seen.given_back;
+        self.in_flight = seen.in_flight;
         self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
         let futile = freed < LEAST_WORTHWHILE_BYTES;
         self.unsettled &= !futile;
         self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
         self.retry_at = ended + self.retry;
     }
+}
+
+/// What the ledger said when a pass began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) given_back: u64,
+    pub(crate) in_flight: u64,
 }
 
 /// What a release did, measured.
@@ -168,23 +176,24 @@ impl Releaser {
         marks: Watermarks,
         level: PressureLevel,
         given_back: u64,
+        in_flight: u64,
     ) -> bool {
         if self.backends.is_empty() {
             return false;
         }
         let mut queue = self.lock();
-        let due = queue.pace.is_due(now, usage, marks, level, given_back);
+        let due = queue.pace.is_due(now, usage, marks, level, given_back, in_flight);
         queue.paced_wanted |= due;
         due
     }
 
     /// Serves all that is wanted now, on the calling thread. `measure` reads resident bytes
-    /// afresh; `now` and `given_back` tell the time and the ledger's sum.
+    /// afresh; `now` and `seen` tell the time and the ledger's sums.
     pub(crate) fn serve(
         &self,
         measure: impl Fn() -> Option<u64>,
         now: impl Fn() -> Duration,
-        given_back: impl Fn() -> u64,
+        seen: impl Fn() -> Seen,
     ) {
         loop {
             let request = {
@@ -195,10 +204,13 @@ impl Releaser {
                 }
                 request
             };
-            let owed = given_back();
+            if request.as_ref().is_some_and(|request| request.done.is_closed()) {
+                continue; // whoever asked has given up
+            }
+            let seen = seen();
             let most_passes = request.as_ref().map_or(1, |request| request.most_passes);
             let report = self.run(most_passes, &measure, &now);
-            self.lock().pace.released(now(), report.took, report.freed().unwrap_or(0), owed);
+            self.lock().pace.released(now(), report.took, report.freed().unwrap_or(0), seen);
             if let Some(request) = request {
                 let _ = request.done.send(report);
             }
@@ -259,21 +271,26 @@ mod tests {
     fn a_release_is_due_when_enough_was_given_back_near_a_threshold() {
         let mut pace = ReleasePace::new();
         let now = Duration::from_secs(1);
-        assert!(!pace.is_due(now, 100 * MB, marks(), HEALTHY, 90 * MB), "far from warning");
+        assert!(!pace.is_due(now, 100 * MB, marks(), HEALTHY, 90 * MB, 0), "far from warning");
         assert!(
-            !pace.is_due(now, 180 * MB, marks(), HEALTHY, 14 * MB),
+            !pace.is_due(now, 180 * MB, marks(), HEALTHY, 14 * MB, 0),
             "under an eighth of 120 MB"
         );
-        assert!(pace.is_due(now, 180 * MB, marks(), HEALTHY, 15 * MB));
-        assert!(pace.is_due(now, 299 * MB, marks(), HEALTHY, 2 * MB));
+        assert!(pace.is_due(now, 180 * MB, marks(), HEALTHY, 15 * MB, 0));
+        assert!(pace.is_due(now, 299 * MB, marks(), HEALTHY, 2 * MB, 0));
     }
 
     #[test]
     fn it_rests_four_times_as_long_as_it_worked() {
         let mut pace = ReleasePace::new();
-        pace.released(Duration::from_secs(1), Duration::from_millis(50), 30 * MB, 40 * MB);
+        pace.released(
+            Duration::from_secs(1),
+            Duration::from_millis(50),
+            30 * MB,
+            Seen { given_back: 40 * MB, in_flight: 0 },
+        );
         let mut due =
-            |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB);
+            |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB, 0);
         assert!(!due(1_199));
         assert!(due(1_200));
     }
@@ -282,31 +299,65 @@ mod tests {
     fn futile_releases_under_pressure_wait_longer_each_time() {
         let mut pace = ReleasePace::new();
         let due = |pace: &mut ReleasePace, ms| {
-            pace.is_due(Duration::from_millis(ms), 250 * MB, marks(), PressureLevel::Warning, 0)
+            pace.is_due(Duration::from_millis(ms), 250 * MB, marks(), PressureLevel::Warning, 0, 0)
         };
         assert!(due(&mut pace, 0));
-        pace.released(Duration::ZERO, Duration::ZERO, 0, 0);
+        pace.released(Duration::ZERO, Duration::ZERO, 0, Seen { given_back: 0, in_flight: 0 });
         assert!(!due(&mut pace, 499));
         assert!(due(&mut pace, 500));
-        pace.released(Duration::from_millis(500), Duration::ZERO, 0, 0);
+        pace.released(
+            Duration::from_millis(500),
+            Duration::ZERO,
+            0,
+            Seen { given_back: 0, in_flight: 0 },
+        );
         assert!(!due(&mut pace, 1_499));
-        pace.released(Duration::from_millis(1_500), Duration::ZERO, 10 * MB, 0);
+        pace.released(
+            Duration::from_millis(1_500),
+            Duration::ZERO,
+            10 * MB,
+            Seen { given_back: 0, in_flight: 0 },
+        );
         assert!(due(&mut pace, 1_750));
+    }
+
+    #[test]
+    fn when_most_requests_have_ended_futile_releases_are_forgotten() {
+        let mut pace = ReleasePace::new();
+        let at = Duration::from_secs;
+        for turn in 0..10 {
+            pace.released(at(turn * 40), Duration::ZERO, 0, Seen { given_back: 0, in_flight: 60 });
+        }
+        let due = |pace: &mut ReleasePace, in_flight| {
+            pace.is_due(at(361), 350 * MB, marks(), PressureLevel::Critical, 0, in_flight)
+        };
+        assert!(!due(&mut pace, 60) && !due(&mut pace, 31));
+        assert!(due(&mut pace, 30) && due(&mut pace, 0));
     }
 
     #[test]
     fn after_pressure_what_is_still_held_is_given_back_until_nothing_comes() {
         let mut pace = ReleasePace::new();
         let due = |pace: &mut ReleasePace, ms, usage| {
-            pace.is_due(Duration::from_millis(ms), usage, marks(), HEALTHY, 0)
+            pace.is_due(Duration::from_millis(ms), usage, marks(), HEALTHY, 0, 0)
         };
         assert!(!due(&mut pace, 2_000, 100 * MB), "there was no pressure");
         assert!(!due(&mut pace, 3_000, 190 * MB));
         assert!(due(&mut pace, 3_001, 100 * MB));
-        pace.released(Duration::from_millis(3_001), Duration::ZERO, 50 * MB, 0);
+        pace.released(
+            Duration::from_millis(3_001),
+            Duration::ZERO,
+            50 * MB,
+            Seen { given_back: 0, in_flight: 0 },
+        );
         assert!(!due(&mut pace, 4_010, 50 * MB), "at rest");
         assert!(due(&mut pace, 4_011, 50 * MB));
-        pace.released(Duration::from_millis(4_011), Duration::ZERO, 0, 0);
+        pace.released(
+            Duration::from_millis(4_011),
+            Duration::ZERO,
+            0,
+            Seen { given_back: 0, in_flight: 0 },
+        );
         assert!(!due(&mut pace, 60_000, 50 * MB), "settled");
     }
 
@@ -338,7 +389,7 @@ mod tests {
             figures.set(rest);
             next
         };
-        releaser.serve(measure, || Duration::ZERO, || 0);
+        releaser.serve(measure, || Duration::ZERO, Seen::default);
         let report = report.try_recv().expect("served");
         assert_eq!((report.passes, report.freed()), (3, Some(41 * MB)));
     }
@@ -347,7 +398,7 @@ mod tests {
     fn a_backend_that_panics_is_reported_as_having_freed_nothing() {
         let releaser = Releaser::new(vec![Arc::new(Panics)]);
         let mut report = releaser.ask(3);
-        releaser.serve(|| Some(5), || Duration::ZERO, || 0);
+        releaser.serve(|| Some(5), || Duration::ZERO, Seen::default);
         assert_eq!(report.try_recv().expect("served").freed(), Some(0));
     }
 

@@ -4,7 +4,10 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 
@@ -57,6 +60,8 @@ pub(crate) struct RouteTable {
     unmatched: &'static Route,
     other: &'static Route,
     adding: Mutex<usize>,
+    /// Set once no name can be added, so that later ones need not take the lock to hear so.
+    full: AtomicBool,
     hasher: RandomState,
 }
 
@@ -73,6 +78,7 @@ impl Default for RouteTable {
             unmatched: Route::new(UNMATCHED_ROUTE),
             other: Route::new(OTHER_ROUTE),
             adding: Mutex::new(0),
+            full: AtomicBool::new(false),
             hasher: RandomState::new(),
         }
     }
@@ -90,6 +96,8 @@ impl RouteTable {
             match self.slots[(start + step) % SLOTS].get() {
                 Some(route) if *route.name == *name => return route,
                 Some(_) => {}
+                // A name added meanwhile by another thread has set this after its slot.
+                None if self.full.load(Acquire) => return self.other,
                 None => return self.add(name, start),
             }
         }
@@ -108,7 +116,9 @@ impl RouteTable {
                 None if *names >= MOST_ROUTES => return self.other,
                 None => {
                     *names += 1;
-                    return slot.get_or_init(|| Route::new(name));
+                    let route = slot.get_or_init(|| Route::new(name));
+                    self.full.store(*names >= MOST_ROUTES, Release);
+                    return route;
                 }
             }
         }
@@ -251,6 +261,17 @@ mod tests {
         assert_eq!(figures.len(), MOST_ROUTES + 1);
         let other = figures.iter().find(|route| route.name == OTHER_ROUTE).expect("present");
         assert_eq!(other.admitted, 300);
+    }
+
+    #[test]
+    fn a_name_past_the_last_needs_no_lock() {
+        let table = RouteTable::default();
+        for index in 0..MOST_ROUTES {
+            table.find(&format!("/{index}"));
+        }
+        let _adding = table.adding.lock().expect("not poisoned");
+        assert_eq!(table.find("/other").figures().name, OTHER_ROUTE);
+        assert_eq!(table.find("/7").figures().name, "/7");
     }
 
     #[test]

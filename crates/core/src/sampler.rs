@@ -149,23 +149,26 @@ impl Reader {
 /// The body of the sampler thread.
 pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
     let gate = &shared.sampler;
+    let failed = |error: &SourceError, waiting: &mut Vec<Waiting>| {
+        gate.failures.fetch_add(1, Ordering::Relaxed);
+        shared.note_failed_reading(error);
+        gate.answer(waiting, None);
+        shared.check_interval.min(RETRY_AFTER_ERROR)
+    };
     while !gate.is_stopped() {
         let mut waiting = gate.take_waiting();
         // Before the reading: what is promised meanwhile counts as not yet seen.
         let reserved = shared.ledger.reserved_bytes();
         let wait = match reader.read(&shared.clock, !waiting.is_empty()) {
-            Ok(reading) => {
-                gate.checks.fetch_add(1, Ordering::Relaxed);
-                let period = shared.take_reading(reading, reserved);
-                gate.answer(&mut waiting, Some(reading));
-                period
-            }
-            Err(error) => {
-                gate.failures.fetch_add(1, Ordering::Relaxed);
-                shared.note_failed_reading(&error);
-                gate.answer(&mut waiting, None);
-                shared.check_interval.min(RETRY_AFTER_ERROR)
-            }
+            Ok(reading) => match shared.take_reading(reading, reserved) {
+                Some(period) => {
+                    gate.checks.fetch_add(1, Ordering::Relaxed);
+                    gate.answer(&mut waiting, Some(reading));
+                    period
+                }
+                None => failed(&SourceError::new("the decision figure"), &mut waiting),
+            },
+            Err(error) => failed(&error, &mut waiting),
         };
         // A wake that came meanwhile makes this return at once.
         std::thread::park_timeout(wait);

@@ -33,6 +33,9 @@ use crate::{
 /// A fresh reading is waited for at most this long.
 const LONGEST_READING: Duration = Duration::from_secs(2);
 
+/// What else runs every few seconds.
+pub(crate) type Upkeep = Arc<dyn Fn() + Send + Sync>;
+
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) ledger: &'static Ledger,
@@ -50,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) automatic_cleanup: bool,
     pub(crate) settings: EnvSettings,
     pub(crate) guard_mode: AtomicU8,
-    pub(crate) upkeep: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    pub(crate) upkeep: Mutex<Vec<Upkeep>>,
     pub(crate) worker: OnceLock<Thread>,
     pub(crate) totals: Mutex<CleanupTotals>,
     pub(crate) evaluator: Mutex<Evaluator>,
@@ -66,6 +69,8 @@ pub(crate) struct Latest {
     pub(crate) checked_at: Option<Duration>,
     /// The highest decision figure since the worker last took a sample.
     pub(crate) peak: Option<u64>,
+    /// Sum of reservations when the reading was taken.
+    pub(crate) reserved: u64,
     pub(crate) error: Option<String>,
 }
 
@@ -78,46 +83,43 @@ impl Shared {
         self.evaluator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn upkeep(&self) -> MutexGuard<'_, Vec<Upkeep>> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn wake_worker(&self) {
         if let Some(worker) = self.worker.get() {
             worker.unpark();
         }
     }
 
-    /// Decides from a reading, publishes, acts; returns when to look again.
+    /// Decides from a reading, publishes, acts; returns when to look again, or `None` when the
+    /// reading lacks the decision figure.
     pub(crate) fn take_reading(
         self: &Arc<Self>,
         reading: MemoryReading,
         reserved: u64,
-    ) -> Duration {
+    ) -> Option<Duration> {
         let evaluation = {
             let mut evaluator = self.evaluator();
-            let evaluation = evaluator.evaluate(&reading, reserved, reading.taken_at, false);
+            let evaluation = evaluator.evaluate(&reading, reserved, reading.taken_at, false)?;
             // Published under the lock, so that an older verdict never replaces a newer one.
-            if let Some(evaluation) = &evaluation {
-                self.publish(reading, evaluation);
-            }
+            self.publish(reading, reserved, &evaluation);
             evaluation
         };
-        match evaluation {
-            Some(evaluation) => {
-                self.act(&evaluation, reading.taken_at);
-                evaluation.period
-            }
-            None => {
-                self.note_failed_reading(&SourceError::new("the decision figure"));
-                self.check_interval.min(Duration::from_millis(500))
-            }
-        }
+        self.act(&evaluation, reading.taken_at);
+        Some(evaluation.period)
     }
 
-    fn publish(&self, reading: MemoryReading, evaluation: &Evaluation) {
+    fn publish(&self, reading: MemoryReading, reserved: u64, evaluation: &Evaluation) {
         self.ledger.publish(&evaluation.verdict);
         let mut latest = self.latest();
         latest.reading = reading;
+        latest.reserved = reserved;
         latest.peak = latest.peak.max(Some(evaluation.figure));
         latest.evaluation = Some(*evaluation);
-        latest.checked_at = Some(self.clock.wall());
+        let age = self.clock.now().saturating_sub(reading.taken_at);
+        latest.checked_at = Some(self.clock.wall().saturating_sub(age));
         latest.error = None;
     }
 
@@ -131,6 +133,9 @@ impl Shared {
                 "pressure level changed"
             );
         }
+        if evaluation.edge.is_some_and(|edge| edge.to == PressureLevel::Healthy) {
+            self.engine.forget_futility();
+        }
         let mut wake = evaluation.edge.is_some();
         if self.automatic_cleanup {
             self.engine.consider(evaluation.level, self);
@@ -140,6 +145,7 @@ impl Shared {
                 evaluation.marks,
                 evaluation.level,
                 self.ledger.given_back_bytes(),
+                self.ledger.in_flight(),
             );
         }
         if wake {
@@ -165,15 +171,15 @@ impl Shared {
         change: impl FnOnce(Thresholds) -> Result<Thresholds, ThresholdError>,
         origin: ThresholdOrigin,
     ) -> Result<ThresholdChange, ThresholdError> {
-        let (now, reading) = (self.clock.now(), self.latest().reading);
         let (previous, current, evaluation, level) = {
             let mut evaluator = self.evaluator();
             let setting = change(evaluator.thresholds().setting)?;
             let previous = evaluator.set_thresholds(setting, origin)?;
-            let reserved = self.ledger.reserved_bytes();
-            let evaluation = evaluator.evaluate(&reading, reserved, now, true);
+            // Under the evaluator's lock, so that this is the newest reading there is.
+            let Latest { reading, reserved, .. } = *self.latest();
+            let evaluation = evaluator.evaluate(&reading, reserved, self.clock.now(), true);
             if let Some(evaluation) = &evaluation {
-                self.publish(reading, evaluation);
+                self.publish(reading, reserved, evaluation);
             }
             (previous, evaluator.thresholds(), evaluation, evaluator.level())
         };
@@ -191,19 +197,13 @@ impl Shared {
         );
         self.events.publish(EventKind::Thresholds, &change);
         if let Some(evaluation) = &evaluation {
-            self.act(evaluation, now);
+            self.engine.forget_futility();
+            self.act(evaluation, self.clock.now());
         }
         // A fresh look, and a period that fits the new lines.
         self.sampler.wake();
         self.wake_worker();
         Ok(change)
-    }
-
-    /// When a cleanup ended, on the monotonic clock.
-    pub(crate) fn ended_at(&self, record: &CleanupRecord) -> Duration {
-        let ended = Duration::from_millis(record.timestamp.saturating_add(record.duration_ms));
-        let ago = self.clock.wall().saturating_sub(ended);
-        self.clock.now().saturating_sub(ago)
     }
 
     /// Whether nobody has looked for too long.
@@ -278,7 +278,7 @@ impl Surroundings for Shared {
 
     fn finished(&self, record: &CleanupRecord) {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).add(record);
-        self.history.push_cleanup(record.clone());
+        self.history.push_cleanup(record.clone(), self.clock.now());
         self.events.publish(EventKind::Cleanup, record);
         self.wake_worker();
     }

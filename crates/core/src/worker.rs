@@ -4,16 +4,14 @@
 //! because all of this has to go on when that stalls. It is also who notices that the sampler
 //! has.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use crate::{
     clock::saturating_millis,
     events::EventKind,
     history::Sample,
     level::PressureLevel,
+    release::Seen,
     shared::Shared,
     telemetry::{Cursor, emit},
 };
@@ -44,13 +42,14 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         release: shared.release_interval.map(|every| shared.clock.now() + every),
         level: PressureLevel::Healthy,
     };
+    let _closing = Closing(shared);
     while !shared.sampler.is_stopped() {
         let now = shared.clock.now();
         // First what somebody may be waiting to be told: the edge, then the pages.
         let level = shared.level();
         if now >= agenda.alerts || level != agenda.level {
             agenda.level = level;
-            shared.alerts.judge(shared);
+            survive("alerts", || shared.alerts.judge(shared));
             let calm = level == PressureLevel::Healthy && !shared.alerts.any_active();
             agenda.alerts = now + if calm { ALERTS_AT_REST } else { ALERTS_UNDER_PRESSURE };
         }
@@ -58,19 +57,40 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         if now >= agenda.sample {
             agenda.sample = now + SAMPLE_EVERY;
             take_sample(shared, now);
-            emit(shared, &mut cursor);
+            survive("metrics", || emit(shared, &mut cursor));
         }
         if now >= agenda.upkeep {
             agenda.upkeep = now + UPKEEP_EVERY;
-            for upkeep in &*shared.upkeep.lock().unwrap_or_else(PoisonError::into_inner) {
-                upkeep();
+            // Out of the lock: an upkeep may add another.
+            for upkeep in shared.upkeep().clone() {
+                survive("upkeep", || upkeep());
             }
+        }
+        if shared.level() != agenda.level {
+            continue; // the wake for it may have been spent on a release
         }
         let due = [Some(agenda.sample), Some(agenda.alerts), Some(agenda.upkeep), agenda.release];
         let next = due.into_iter().flatten().min().unwrap_or(now + SAMPLE_EVERY);
         std::thread::park_timeout(next.saturating_sub(shared.clock.now()));
     }
-    shared.releaser.close();
+}
+
+/// Sinks, recorders and upkeep are the program's code: a panic in one must not end the thread
+/// that gives pages back.
+fn survive(what: &str, act: impl FnOnce()) {
+    if std::panic::catch_unwind(AssertUnwindSafe(act)).is_err() {
+        tracing::error!(what, "panicked on the worker thread; it goes on");
+    }
+}
+
+/// However the thread ends, nobody waits for it, and what was given to it is dropped.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.releaser.close();
+        self.0.upkeep().clear();
+    }
 }
 
 /// Serves what is asked for, and the proactive pass when its time has come.
@@ -86,7 +106,10 @@ fn serve_releases(shared: &Shared, agenda: &mut Agenda, now: Duration) {
     shared.releaser.serve(
         || shared.fresh_reading_blocking().and_then(|reading| reading.rss_bytes),
         || shared.clock.now(),
-        || shared.ledger.given_back_bytes(),
+        || Seen {
+            given_back: shared.ledger.given_back_bytes(),
+            in_flight: shared.ledger.in_flight(),
+        },
     );
     drop(scheduled);
 }

@@ -1,6 +1,12 @@
 //! The cleanup engine in a running Plimsoll: order, isolation, single flight, measurement.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use plimsoll_core::{
     ActionOutcome, CleanupLevel, CleanupRecord, CleanupRegistry, CleanupTrigger, HeapFigures,
@@ -275,4 +281,73 @@ async fn a_pruner_is_told_its_level_deadline_and_trigger() {
     let expected: PruneRequest = pruner.requests()[0];
     assert_eq!((expected.level, expected.trigger), (AGGRESSIVE, CleanupTrigger::Schedule));
     assert_eq!(expected.deadline, Duration::from_millis(50));
+}
+
+#[test]
+fn a_pass_that_blocks_its_thread_is_not_started_again() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("made");
+    let (unblock, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let entered = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&entered);
+    runtime.block_on(async move {
+        let registry = CleanupRegistry::new();
+        let (plimsoll, _) = started(builder(&registry), MB);
+        let _stuck = registry.register_fn("stuck", move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            // Ends when the test drops its end.
+            let _ = blocked.lock().expect("not poisoned").recv();
+            async { Ok(Pruned::nothing()) }
+        });
+        for _ in 0..3 {
+            let record = plimsoll.cleanup(MODERATE).await.expect("ran");
+            assert_eq!(outcome(&record, "stuck"), ActionOutcome::TimedOut);
+        }
+    });
+    drop(unblock);
+    assert_eq!(entered.load(Ordering::SeqCst), 1, "runtime workers blocked by one pruner");
+}
+
+#[tokio::test]
+async fn a_pruner_whose_claims_never_show_does_not_starve_the_others() {
+    let registry = CleanupRegistry::new();
+    let builder = builder(&registry).cleanup_cooldown(Duration::ZERO);
+    let (plimsoll, script) = started(builder, 100 * MB);
+    let liar = RecordingPruner::new(Answer::Claim(Pruned::entries(1).bytes(150 * MB)));
+    let honest = RecordingPruner::new(Answer::Claim(Pruned::entries(1).bytes(MB)));
+    let _kept = [registry.register("liar", liar), registry.register("honest", honest.clone())];
+    script.set_rss(340 * MB);
+    for seen in 0..4 {
+        plimsoll.check().await.expect("read");
+        next_cleanup(&plimsoll, seen).await;
+    }
+    assert!(honest.requests().len() >= 3, "ran {} times in 4 cleanups", honest.requests().len());
+}
+
+#[tokio::test]
+async fn made_up_counts_of_entries_do_not_overflow() {
+    let registry = CleanupRegistry::new();
+    let (plimsoll, _) = started(builder(&registry), MB);
+    let liar = || RecordingPruner::new(Answer::Claim(Pruned::entries(u64::MAX)));
+    let _kept = [registry.register("liar", liar()), registry.register("liar", liar())];
+    for _ in 0..2 {
+        plimsoll.cleanup(MODERATE).await.expect("ran");
+    }
+    plimsoll.telemetry().emit();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_over_a_cleanup_that_hangs_still_ends_the_event_streams() {
+    let registry = CleanupRegistry::new();
+    let (plimsoll, _) = started(builder(&registry).pruner_deadline(Duration::from_secs(600)), MB);
+    let pruner = RecordingPruner::new(Answer::Never);
+    let _hangs = registry.register("hangs", pruner.clone());
+    let (_, mut listener) = plimsoll.listen(None);
+    let _running = plimsoll.start_cleanup(MODERATE, CleanupTrigger::Api).expect("started");
+    plimsoll.shutdown().await;
+    while !matches!(listener.next().await, Heard::Ended) {}
 }

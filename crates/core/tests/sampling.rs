@@ -149,3 +149,49 @@ async fn the_last_handle_stops_the_threads_and_admission_stays_open() {
     while !matches!(listener.next().await, plimsoll_core::Heard::Ended) {}
     let _ = script;
 }
+
+#[tokio::test]
+async fn a_cache_that_grows_while_requests_never_cease_leaves_less_room_for_promises() {
+    let clock = Clock::manual(Duration::from_secs(1_000_000));
+    let builder = builder().automatic_cleanup(false).clock(clock.clone());
+    let (plimsoll, script) = started(builder, 50 * MB);
+    let admission = plimsoll.admission(GuardMode::Enforce);
+    let reserve = |bytes| admission.reserve(bytes, None, || Some(Priority::Normal), false);
+    let mut held = vec![reserve(MB).expect("fits")]; // never idle
+    for grown in (50..=241).step_by(10).chain([241; 4]) {
+        script.set_rss(grown * MB); // nobody promised it
+        clock.advance(Duration::from_millis(100));
+        plimsoll.check().await.expect("read");
+    }
+    for _ in 0..20 {
+        clock.advance(Duration::from_millis(100));
+        plimsoll.check().await.expect("read");
+        held.extend(reserve(10 * MB).ok());
+    }
+    let promised = 241 + plimsoll.report().guard.reserved_bytes / MB - 1;
+    // The sum was 441 when only idle readings counted.
+    assert!(promised <= 310, "promised up to {promised} MB with critical at 300");
+}
+
+#[tokio::test]
+async fn new_thresholds_do_not_revive_a_verdict_that_has_expired() {
+    let clock = Clock::manual(Duration::from_secs(1_000_000));
+    let (plimsoll, script) = started(builder().clock(clock.clone()), 350 * MB);
+    let admission = plimsoll.admission(GuardMode::Enforce);
+    script.fail(true);
+    plimsoll.check().await;
+    clock.advance(Duration::from_secs(600));
+    plimsoll
+        .set_thresholds(Thresholds::new(210 * MB, 300 * MB).expect("ordered"))
+        .expect("accepted");
+    assert!(plimsoll.is_stalled());
+    assert!(admission.reserve(MB, None, || Some(Priority::Normal), false).is_ok());
+}
+
+#[test]
+fn a_runtime_without_a_timer_is_refused_at_the_start() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("made");
+    let _entered = runtime.enter();
+    let (source, _) = ScriptedSource::with_rss(MB);
+    assert!(matches!(builder().start_with(source), Err(StartError::NoTimer)));
+}

@@ -3,13 +3,13 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 
 use crate::{
     body::Answer,
     monitoring::Monitoring,
-    paths::Route,
+    paths::{Route, unknown_path},
     post,
     problem::Problem,
     reply::{self, Reply},
@@ -80,11 +80,6 @@ async fn dispatch(
         Route::Readyz => monitoring.probes.readyz(plimsoll, &head.uri),
         Route::DashboardRedirect => Ok(routes::page::redirect(&head.uri)),
         Route::Dashboard => Ok(routes::page::show(&monitoring.paths)),
-        Route::Unknown => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "Not found",
-            "no monitoring route has this path",
-        )),
+        Route::Unknown => Err(unknown_path()),
     }
 }

@@ -128,7 +128,9 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Text(text) if text.is_empty() => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
-            Self::Events(events) => events.poll_event(cx).map(|event| event.map(|e| Ok(Frame::data(e)))),
+            Self::Events(events) => {
+                events.poll_event(cx).map(|event| event.map(|e| Ok(Frame::data(e))))
+            }
         }
     }
 

@@ -9,11 +9,7 @@ use plimsoll_core::Plimsoll;
 use tower_layer::Layer;
 
 use crate::{
-    access::Access,
-    metrics::CustomText,
-    monitoring::Monitoring,
-    paths::Paths,
-    peer::PeerSource,
+    access::Access, metrics::CustomText, monitoring::Monitoring, paths::Paths, peer::PeerSource,
     service::Monitor,
 };
 

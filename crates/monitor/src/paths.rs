@@ -206,6 +206,11 @@ fn api_route(rest: &str) -> Route {
     }
 }
 
+/// The answer below our own paths where there is nothing.
+pub(crate) fn unknown_path() -> Problem {
+    Problem::not_found("no monitoring route has this path; openapi.json lists those there are")
+}
+
 impl Route {
     /// The methods, as the header `Allow` lists them.
     fn methods(&self) -> &'static str {
@@ -221,8 +226,7 @@ impl Route {
     /// Checks the method.
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), Problem> {
         if *self == Self::Unknown {
-            return Err(Problem::not_found("no monitoring route has this path")
-                .with("help", "the routes are listed in openapi.json"));
+            return Err(unknown_path());
         }
         let methods = self.methods();
         if methods.split(", ").any(|allowed| allowed == method.as_str()) {

@@ -84,7 +84,8 @@ fn is_same_host(origin: &[u8], headers: &HeaderMap) -> bool {
 }
 
 fn is_declared_empty(headers: &HeaderMap, body: &impl Body) -> bool {
-    body.is_end_stream() || (!headers.contains_key(header::TRANSFER_ENCODING) && length(headers) == Some(0))
+    body.is_end_stream()
+        || (!headers.contains_key(header::TRANSFER_ENCODING) && length(headers) == Some(0))
 }
 
 fn declared_length(headers: &HeaderMap, body: &impl Body) -> u64 {

@@ -28,11 +28,17 @@ use crate::{
 /// Cleanups looked at: more than any rule needs, so that those asked for by hand between the
 /// automatic ones hide none.
 const CLEANUPS: usize = 10;
+/// After this long a cleanup is history: one that failed and was not needed again must not keep
+/// an alert firing for ever.
+const JUDGED_FOR: Duration = Duration::from_secs(3_600);
 
 /// The alerts of a running process: what is active, what was, silences and sinks; see
 /// [`Plimsoll::alerts`](crate::Plimsoll::alerts).
 pub struct AlertDesk {
     inner: Mutex<Inner>,
+    /// Held from a change of the book until everybody is told, so that "resolved" never
+    /// overtakes "firing". Taken before `inner`.
+    telling: Mutex<()>,
     sinks: AlertSinks,
     clock: Clock,
 }
@@ -52,6 +58,7 @@ impl AlertDesk {
     ) -> Self {
         Self {
             inner: Mutex::new(Inner { book: AlertBook::new(config), shed_total: 0 }),
+            telling: Mutex::default(),
             sinks: AlertSinks::spawn(sinks, runtime),
             clock: clock.clone(),
         }
@@ -62,20 +69,26 @@ impl AlertDesk {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Holds the rules against the state of the process, tells the sinks and the stream.
     pub(crate) fn judge(&self, shared: &Shared) {
         let (now, wall) = self.moment();
         let cleanups: Vec<_> = shared
             .history
-            .cleanups(CLEANUPS)
+            .ended_cleanups(CLEANUPS)
             .iter()
-            .filter_map(|record| CleanupFact::of(record, shared.ended_at(record)))
+            .filter(|(_, ended)| now.saturating_sub(*ended) < JUDGED_FOR)
+            .filter_map(|(record, ended)| CleanupFact::of(record, *ended))
             .collect();
         let largest = largest_pruner(shared, &cleanups);
         let mut facts = facts(shared, &cleanups);
         facts.largest_pruner = largest.as_ref().map(|(name, bytes)| (name.as_str(), *bytes));
 
         let shed_total = shared.ledger.shed_total();
+        let _telling = self.telling();
         let mut inner = self.lock();
         facts.shed = shed_total.saturating_sub(inner.shed_total);
         facts.shedding = facts.shed > 0;
@@ -116,6 +129,7 @@ impl AlertDesk {
 
     pub(crate) fn resolve(&self, events: &Events, id: &str) -> Result<(), UnknownAlert> {
         let (now, wall) = self.moment();
+        let _telling = self.telling();
         let changes = self.lock().book.resolve(id, now, wall)?;
         self.tell(events, &changes);
         Ok(())
@@ -128,12 +142,14 @@ impl AlertDesk {
         span: Duration,
     ) -> Result<(), SilenceError> {
         let (now, wall) = self.moment();
+        let _telling = self.telling();
         let changes = self.lock().book.silence(name, span, now, wall)?;
         self.tell(events, &changes);
         Ok(())
     }
 
     pub(crate) fn lift_silence(&self, events: &Events, name: AlertName) {
+        let _telling = self.telling();
         let changes = self.lock().book.lift_silence(name);
         self.tell(events, &changes);
     }

@@ -149,15 +149,23 @@ impl CleanupEngine {
         }
         let wanted = CleanupLevel::deserved_by(level);
         let now = self.clock.now();
-        {
-            let mut state = self.lock();
-            if state.closed || state.running.is_some() || !state.policy.is_due(wanted, now) {
-                return;
-            }
-            state.policy.started(wanted, now);
+        let mut state = self.lock();
+        if state.closed || state.running.is_some() || !state.policy.is_due(wanted, now) {
+            return;
         }
-        // An error means that it was shut down meanwhile.
-        let _ = self.start(wanted, CleanupTrigger::Threshold, false, surroundings);
+        state.policy.started(wanted, now);
+        // Nobody waits for it here.
+        let _ = self.start_locked(state, wanted, CleanupTrigger::Threshold, false, surroundings);
+    }
+
+    /// Whether the last automatic cleanup of this level freed next to nothing.
+    fn was_futile(&self, level: CleanupLevel) -> bool {
+        self.lock().policy.was_futile(level)
+    }
+
+    /// Lets the next automatic cleanup come after its cooldown again, however futile the last.
+    pub(crate) fn forget_futility(&self) {
+        self.lock().policy.forget_futility();
     }
 
     /// Starts a cleanup, or joins the one that is running.
@@ -168,13 +176,25 @@ impl CleanupEngine {
         dry_run: bool,
         surroundings: &Arc<S>,
     ) -> Result<CleanupTicket, CleanupError> {
-        let mut state = self.lock();
+        let state = self.lock();
         if state.closed {
             return Err(CleanupError::ShutDown);
         }
         if let Some(Running { id, record }) = state.running.clone() {
             return Ok(CleanupTicket { id, record });
         }
+        Ok(self.start_locked(state, level, trigger, dry_run, surroundings))
+    }
+
+    /// Starts a cleanup while none is running.
+    fn start_locked<S: Surroundings>(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        level: CleanupLevel,
+        trigger: CleanupTrigger,
+        dry_run: bool,
+        surroundings: &Arc<S>,
+    ) -> CleanupTicket {
         state.started += 1;
         let id = format!("{}-{}", self.instance, state.started);
         let (sender, record) = watch::channel(None);
@@ -203,7 +223,7 @@ impl CleanupEngine {
             drop(end);
             let _ = sender.send(Some(Arc::new(record)));
         });
-        Ok(CleanupTicket { id, record })
+        CleanupTicket { id, record }
     }
 
     pub(crate) fn is_running(&self) -> bool {

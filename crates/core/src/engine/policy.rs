@@ -16,6 +16,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 struct Turn {
     started: Option<Duration>,
     wait: Duration,
+    futile: bool,
 }
 
 /// Pure: told of starts and ends, asked whether one is due.
@@ -27,7 +28,7 @@ pub(super) struct AutomaticPolicy {
 
 impl AutomaticPolicy {
     pub(super) fn new(cooldown: Duration) -> Self {
-        Self { cooldown, turns: [Turn { started: None, wait: cooldown }; 2] }
+        Self { cooldown, turns: [Turn { started: None, wait: cooldown, futile: false }; 2] }
     }
 
     /// The levels have waits of their own, so an escalation passes at once.
@@ -44,14 +45,30 @@ impl AutomaticPolicy {
         self.turns[index(level)].started = Some(now);
     }
 
+    /// What was futile under the last pressure says nothing of the next.
+    pub(super) fn forget_futility(&mut self) {
+        for turn in &mut self.turns {
+            turn.wait = self.cooldown;
+            turn.futile = false;
+        }
+    }
+
+    pub(super) fn was_futile(&self, level: CleanupLevel) -> bool {
+        self.turns[index(level)].futile
+    }
+
     pub(super) fn finished(&mut self, record: &CleanupRecord) {
         let turn = &mut self.turns[index(record.level)];
         match is_futile(record) {
             // What somebody asked for does not make the automatic ones rarer.
             Some(true) if record.trigger == CleanupTrigger::Threshold => {
                 turn.wait = (turn.wait * 2).min(LONGEST_WAIT.max(self.cooldown));
+                turn.futile = true;
             }
-            Some(false) => turn.wait = self.cooldown,
+            Some(false) => {
+                turn.wait = self.cooldown;
+                turn.futile = false;
+            }
             _ => {}
         }
     }
@@ -112,6 +129,9 @@ mod tests {
             policy.finished(&record(CleanupLevel::Aggressive, 49));
             assert_eq!(policy.left(CleanupLevel::Aggressive, s(0)), s(wait));
         }
+        policy.forget_futility();
+        assert_eq!(policy.left(CleanupLevel::Aggressive, s(0)), s(30));
+        policy.finished(&record(CleanupLevel::Aggressive, 49));
         policy.finished(&record(CleanupLevel::Aggressive, 50));
         assert_eq!(policy.left(CleanupLevel::Aggressive, s(0)), s(30));
     }

@@ -66,8 +66,12 @@ impl<S: Surroundings> Run<S> {
 
     /// What is free already goes first: it costs nobody anything and may be enough.
     async fn act(&self, before: Option<u64>) -> Vec<ActionResult> {
+        let passes = match self.level {
+            CleanupLevel::Moderate => MODERATE_PASSES,
+            CleanupLevel::Aggressive => AGGRESSIVE_PASSES,
+        };
         let early = self.release(1).await;
-        let mut target = self.target_after(early.as_ref(), before).await;
+        let mut target = self.target_now(before).await;
         let mut results = Vec::new();
         for entry in self.engine.registry.plan(self.level) {
             if target == Some(0) {
@@ -79,29 +83,19 @@ impl<S: Surroundings> Run<S> {
             target = target.map(|bytes| bytes.saturating_sub(result.freed_bytes.unwrap_or(0)));
             results.push(result);
         }
-        let passes = match self.level {
-            CleanupLevel::Moderate => MODERATE_PASSES,
-            CleanupLevel::Aggressive => AGGRESSIVE_PASSES,
-        };
         let late = self.release(passes).await;
-        results.push(release_result(early, late));
+        results.push(release_result(&self.engine.releaser.backend_names(), [early, late]));
         results
     }
 
     /// Bytes that pruning still has to free: only an automatic cleanup has a goal, whoever asks
     /// for one gets all that the level allows.
-    async fn target_after(
-        &self,
-        early: Option<&ReleaseReport>,
-        before: Option<u64>,
-    ) -> Option<u64> {
-        if self.trigger != CleanupTrigger::Threshold {
+    async fn target_now(&self, known: Option<u64>) -> Option<u64> {
+        // Claims that did not show last time are not credited again: nobody is spared for them.
+        if self.trigger != CleanupTrigger::Threshold || self.engine.was_futile(self.level) {
             return None;
         }
-        let usage = match early {
-            Some(_) => self.surroundings.fresh_figure().await,
-            None => before,
-        };
+        let usage = self.surroundings.fresh_figure().await.or(known);
         usage.map(|usage| usage.saturating_sub(self.surroundings.goal_bytes()))
     }
 
@@ -117,7 +111,13 @@ impl<S: Surroundings> Run<S> {
     async fn prune(&self, entry: &Arc<Entry>, target: Option<u64>) -> ActionResult {
         let clock = &self.engine.clock;
         let started = clock.now();
-        let pass = Arc::clone(entry).prune(self.request(target));
+        let Some(pass) = entry.prune(self.request(target)) else {
+            return ActionResult {
+                outcome: ActionOutcome::TimedOut,
+                detail: Some("its last pass still blocks a thread".to_owned()),
+                ..skipped(&entry.name, "")
+            };
+        };
         // A task of its own: a pass that blocks its thread holds up neither this cleanup nor,
         // on a runtime with several threads, the others.
         let mut task = self.engine.runtime.spawn(pass);
@@ -126,8 +126,9 @@ impl<S: Surroundings> Run<S> {
         let spent = clock.now().saturating_sub(started);
         let (outcome, pruned, detail) = match ended {
             Ok(Ok(Ok(pruned))) => {
-                entry.learn(&pruned, spent);
-                self.believed(pruned)
+                let (outcome, believed, detail) = self.believed(pruned);
+                entry.learn(&believed, spent);
+                (outcome, Some(believed), detail)
             }
             Ok(Ok(Err(error))) => (ActionOutcome::Failed, None, Some(chain(&error))),
             Ok(Err(ended)) => match ended.try_into_panic() {
@@ -152,7 +153,7 @@ impl<S: Surroundings> Run<S> {
     }
 
     /// A claim of more than the process holds is not passed on, nor credited.
-    fn believed(&self, mut pruned: Pruned) -> (ActionOutcome, Option<Pruned>, Option<String>) {
+    fn believed(&self, mut pruned: Pruned) -> (ActionOutcome, Pruned, Option<String>) {
         let most = self.surroundings.plausible_bytes().unwrap_or(u64::MAX);
         match pruned.bytes {
             Some(claimed) if claimed > most => {
@@ -162,11 +163,11 @@ impl<S: Surroundings> Run<S> {
                     whole_mb(claimed),
                     whole_mb(most)
                 );
-                (ActionOutcome::Implausible, Some(pruned), Some(detail))
+                (ActionOutcome::Implausible, pruned, Some(detail))
             }
             _ => {
                 let detail = pruned.detail.take();
-                (ActionOutcome::Ok, Some(pruned), detail)
+                (ActionOutcome::Ok, pruned, detail)
             }
         }
     }
@@ -246,20 +247,22 @@ fn skipped(name: &str, why: &str) -> ActionResult {
 }
 
 /// The release before pruning and the one after it are one action.
-fn release_result(early: Option<ReleaseReport>, late: Option<ReleaseReport>) -> ActionResult {
-    let reports: Vec<_> = [early, late].into_iter().flatten().collect();
-    let Some(last) = reports.last() else {
+fn release_result(backends: &[&str], releases: [Option<ReleaseReport>; 2]) -> ActionResult {
+    if backends.is_empty() {
         return skipped(RELEASE_ACTION, NO_BACKEND);
-    };
+    }
+    let asked = releases.len();
+    let reports: Vec<_> = releases.into_iter().flatten().collect();
     let freed =
         reports.iter().map(ReleaseReport::freed).try_fold(0, |sum, freed| Some(sum + freed?));
+    let answered = reports.len() == asked;
     ActionResult {
         name: RELEASE_ACTION.to_owned(),
-        removed: Some(u64::from(last.passes)),
-        freed_bytes: freed,
+        removed: reports.last().map(|last| u64::from(last.passes)),
+        freed_bytes: if answered { freed } else { None },
         duration_ms: saturating_millis(reports.iter().map(|report| report.took).sum()),
-        outcome: ActionOutcome::Ok,
-        detail: Some(last.backends.join(", ")),
+        outcome: if answered { ActionOutcome::Ok } else { ActionOutcome::TimedOut },
+        detail: Some(backends.join(", ")),
     }
 }
 

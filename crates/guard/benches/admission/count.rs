@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::load::{ROUND, Variant};
+use crate::load::{MARK, ROUND, Variant};
 
 /// First argument of the runs that are counted.
 pub(crate) const CHILD: &str = "serve";
@@ -21,10 +21,18 @@ pub(crate) fn instructions(variant: Variant) -> Option<u64> {
     Some((more + requests / 2) / requests)
 }
 
-/// System calls by the serving thread that [`LONG`] makes beyond [`SHORT`]; `None` without
-/// strace. The sampler and the worker have threads of their own, and wake by the clock.
-pub(crate) fn system_calls(variant: Variant) -> Option<u64> {
-    Some(strace(variant, LONG)?.saturating_sub(strace(variant, SHORT)?))
+/// System calls of the serving thread while it served [`LONG`] rounds; `None` where strace is
+/// not installed or may not trace. The sampler has a thread of its own, and wakes by the clock.
+pub(crate) fn system_calls(variant: Variant) -> Option<usize> {
+    let log = log_path();
+    let mut command = Command::new("strace");
+    command.arg("-o").arg(&log);
+    let status = child(command, variant, LONG).stderr(Stdio::null()).status().ok()?;
+    let trace = fs::read_to_string(&log).ok()?;
+    fs::remove_file(&log).ok()?;
+    let calls: Vec<_> = trace.lines().collect();
+    let served = calls.split(|call| call.contains(MARK)).nth(1)?;
+    status.success().then_some(served.len())
 }
 
 fn callgrind(variant: Variant, rounds: u64) -> Option<u64> {
@@ -34,18 +42,9 @@ fn callgrind(variant: Variant, rounds: u64) -> Option<u64> {
     command.arg("--toggle-collect=*serve_round*");
     let output = child(command, variant, rounds).stderr(Stdio::piped()).output().ok()?;
     let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {told}", variant.name());
     let collected = told.lines().find_map(|line| line.split_once("Collected :"))?.1;
     collected.split_whitespace().next()?.parse().ok()
-}
-
-fn strace(variant: Variant, rounds: u64) -> Option<u64> {
-    let log = log_path(variant, rounds);
-    let mut command = Command::new("strace");
-    command.arg("-o").arg(&log);
-    let status = child(command, variant, rounds).stderr(Stdio::null()).status().ok()?;
-    let calls = fs::read_to_string(&log).ok()?.lines().count();
-    fs::remove_file(&log).ok()?;
-    if status.success() { u64::try_from(calls).ok() } else { None }
 }
 
 fn child(mut command: Command, variant: Variant, rounds: u64) -> Command {
@@ -55,7 +54,6 @@ fn child(mut command: Command, variant: Variant, rounds: u64) -> Command {
     command
 }
 
-fn log_path(variant: Variant, rounds: u64) -> PathBuf {
-    let name = format!("{}-{rounds}-{}.strace", variant.name(), std::process::id());
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace(' ', "-"))
+fn log_path() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.strace", std::process::id()))
 }

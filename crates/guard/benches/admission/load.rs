@@ -4,13 +4,14 @@ use std::{
     convert::Infallible,
     future::Future,
     hint::black_box,
+    path::Path,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body::Body;
@@ -22,6 +23,9 @@ use tower::{Layer, Service, ServiceBuilder};
 
 /// Requests made outside the counted loop, then served inside it.
 pub(crate) const ROUND: u64 = 64;
+
+/// A file that does not exist, looked for before and after the rounds.
+pub(crate) const MARK: &str = "/plimsoll-admission-mark";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Variant {
@@ -41,6 +45,8 @@ enum Stack {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask {
+    /// Without a single header, as in a unit test.
+    Bare,
     Get,
     Post,
 }
@@ -51,9 +57,11 @@ const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
 
 impl Variant {
     pub(crate) fn all() -> &'static [Self] {
-        const ALL: [[Variant; 2]; 5] = [
+        const ALL: [[Variant; 2]; 7] = [
+            variants(Stack::Bare, Ask::Bare),
             variants(Stack::Bare, Ask::Get),
             variants(Stack::Bare, Ask::Post),
+            variants(Stack::Guard, Ask::Bare),
             variants(Stack::Guard, Ask::Get),
             variants(Stack::Guard, Ask::Post),
             variants(Stack::LoadShedConcurrencyLimit, Ask::Get),
@@ -80,6 +88,7 @@ impl Variant {
             Stack::LoadShedConcurrencyLimit => "LoadShed + ConcurrencyLimit",
         };
         let ask = match self.ask {
+            Ask::Bare => "GET without headers",
             Ask::Get => "GET",
             Ask::Post => "POST",
         };
@@ -88,8 +97,8 @@ impl Variant {
     }
 
     pub(crate) fn run(self, rounds: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.expect("a runtime without drivers");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime with a clock");
         let _entered = runtime.enter();
         let (source, script) = ScriptedSource::new();
         script.set_rss(100 * MB);
@@ -111,7 +120,11 @@ impl Variant {
         S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone,
         B: Body,
     {
-        for _ in 0..rounds {
+        for round in 0..=rounds {
+            // After a first round for what is set up once.
+            if round == 1 {
+                mark();
+            }
             let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request()).collect();
             if self.cloned {
                 serve_round_cloned(&service, requests);
@@ -119,13 +132,23 @@ impl Variant {
                 serve_round(&mut service, requests);
             }
         }
+        mark();
     }
+}
+
+/// Makes one system call that stands out in a trace.
+fn mark() {
+    assert!(!Path::new(MARK).exists(), "{MARK} is nobody's file");
 }
 
 impl Ask {
     fn request(self) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
+        *request.method_mut() = if self == Self::Post { Method::POST } else { Method::GET };
         let headers = request.headers_mut();
+        if self == Self::Bare {
+            return request;
+        }
         headers.insert(HOST, HeaderValue::from_static("127.0.0.1:3000"));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static("curl/8"));

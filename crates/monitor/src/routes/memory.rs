@@ -143,7 +143,8 @@ fn update_thresholds(plimsoll: &Plimsoll, members: &Map<String, Value>) -> Reply
     };
     let (warning, critical) = (side("warning"), side("critical"));
     if let Some(first) = faults.first() {
-        let detail = format!("{}: {}", first.pointer.trim_start_matches("/thresholds/"), first.detail);
+        let detail =
+            format!("{}: {}", first.pointer.trim_start_matches("/thresholds/"), first.detail);
         return Err(invalid_thresholds(&detail, faults));
     }
     if warning.is_none() && critical.is_none() {
@@ -154,8 +155,12 @@ fn update_thresholds(plimsoll: &Plimsoll, members: &Map<String, Value>) -> Reply
         .update_thresholds(warning, critical)
         .map_err(|error| invalid_thresholds(&error.to_string(), faults_of(&error)))?;
     let now = &change.thresholds;
-    let message =
-        format!("Thresholds set to {}{unit} and {}{unit}", now.warning, now.critical, unit = now.unit);
+    let message = format!(
+        "Thresholds set to {}{unit} and {}{unit}",
+        now.warning,
+        now.critical,
+        unit = now.unit
+    );
     reply::done(plimsoll, &message, &change)
 }
 
@@ -164,7 +169,8 @@ fn invalid_thresholds(detail: &str, faults: Vec<Fault>) -> Problem {
 }
 
 fn fault(side: &str, detail: &str) -> Fault {
-    let pointer = if side.is_empty() { "/thresholds".to_owned() } else { format!("/thresholds/{side}") };
+    let pointer =
+        if side.is_empty() { "/thresholds".to_owned() } else { format!("/thresholds/{side}") };
     Fault { pointer, detail: detail.to_owned() }
 }
 
