@@ -1,9 +1,11 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process,
     sync::atomic::{AtomicU32, Ordering},
 };
+
+use crate::chat::signal;
 
 const V1: &str = "/sys/fs/cgroup/memory";
 const V2: &str = "/sys/fs/cgroup";
@@ -77,7 +79,7 @@ impl MemoryGroup {
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
         for id in fs::read_to_string(self.members()).unwrap_or_default().lines() {
-            let _ = Command::new("kill").args(["-KILL", id]).status();
+            signal("KILL", id);
         }
         if let Err(error) = fs::remove_dir(&self.path) {
             eprintln!("{} was not removed: {error}", self.path.display());

@@ -138,8 +138,7 @@ impl Chat {
     /// # Panics
     /// When the signal cannot be sent.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        assert!(status.expect("kill runs").success());
+        assert!(signal("TERM", &self.id().to_string()), "the signal can be sent");
     }
 
     /// Tells whether the process is there still.
@@ -202,6 +201,12 @@ impl Drop for Starting {
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Sends a signal by the shell, whose `kill` is there on every Unix; the program is not.
+pub(crate) fn signal(name: &str, id: &str) -> bool {
+    let status = Command::new("sh").args(["-c", r#"kill -"$0" "$1""#, name, id]).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn text(log: &Log) -> String {

@@ -56,6 +56,10 @@ async fn with_the_guard_it_lives_through_the_load_and_is_healthy_right_after() {
     let probes = tokio::spawn(async move { probe_until(&probed, end).await });
     let holds = hold_until(&chat, LOAD, end).await;
     let probes = probes.await.unwrap();
+    eprintln!(
+        "{} served, {} refused, {} probes answered",
+        holds.served, holds.refused, probes.answered
+    );
 
     eventually(Duration::from_secs(2), "healthy after the load", async || {
         (chat.status().await == "healthy").then_some(())

@@ -73,3 +73,16 @@ async fn a_new_listener_sees_what_was_before_it_came() {
     let history = chat.get("/api/monitoring/history?minutes=1").await.json();
     assert!(history["data"]["samples"].as_array().unwrap().len() >= 2, "{history}");
 }
+
+#[tokio::test]
+async fn an_event_that_is_not_of_this_life_of_the_server_starts_anew() {
+    let first = Chat::start(&[]).await;
+    let before = EventStream::open(&first, None).await.next(SOON).await.id.expect("an id");
+    let second = Chat::start(&[]).await;
+    let own = EventStream::open(&second, None).await.next(SOON).await.id.expect("an id");
+    let (instance, _) = own.rsplit_once('-').expect("instance and number");
+    for id in [before, format!("{instance}-999999"), format!("{instance}-"), "x".to_owned()] {
+        let mut stream = EventStream::open(&second, Some(&id)).await;
+        assert_eq!(stream.next(SOON).await.kind, "snapshot", "{id}");
+    }
+}

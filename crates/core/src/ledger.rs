@@ -23,7 +23,8 @@ use crate::{
 
 /// A single request is never charged more than this, 1 TiB, so that a made-up length cannot
 /// wrap the sum.
-const LARGEST_COST_BYTES: u64 = 1 << 40;
+const LARGEST_COST_BYTES: u64 = 1 << LARGEST_COST_BITS;
+const LARGEST_COST_BITS: u32 = 40;
 
 /// Written by every request.
 #[repr(align(128))]
@@ -190,8 +191,8 @@ impl Ledger {
         cost: u64,
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
-        // One comparison for both ends of what may be charged.
-        if cost.wrapping_sub(1) >= LARGEST_COST_BYTES
+        // 0 or above the largest, in one step.
+        if cost.wrapping_sub(1) >> LARGEST_COST_BITS > 0
             || !self.charge_up_to(cost, self.published.unquestioned.load(Relaxed))
         {
             return None;

@@ -136,6 +136,9 @@ impl Shared {
         if evaluation.edge.is_some_and(|edge| edge.to == PressureLevel::Healthy) {
             self.engine.forget_futility();
         }
+        if evaluation.edge.is_some_and(|edge| edge.to == PressureLevel::Critical) {
+            self.engine.note_critical_edge();
+        }
         let mut wake = evaluation.edge.is_some();
         if self.automatic_cleanup {
             self.engine.consider(evaluation.level, self);

@@ -11,6 +11,9 @@ use crate::config::{GuardConfig, RequestHead};
 /// reference count, which is what would stop two threads from scaling.
 pub(crate) struct GuardState {
     admission: Admission,
+    /// What a request without a body costs if nobody need be asked; else too much to be
+    /// admitted without a question.
+    unquestioned_cost: u64,
     config: GuardConfig,
     /// Keeps the sampler running for as long as something may be guarded.
     _plimsoll: Plimsoll,
@@ -35,7 +38,11 @@ impl GuardState {
         let mode = if config.observe_only { GuardMode::Observe } else { GuardMode::Enforce };
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);
-        Box::leak(Box::new(Self { admission, config, _plimsoll: plimsoll }))
+        let unquestioned_cost = match &config.cost {
+            None => config.default_cost.max(1),
+            Some(_) => u64::MAX,
+        };
+        Box::leak(Box::new(Self { admission, unquestioned_cost, config, _plimsoll: plimsoll }))
     }
 
     /// Whether a request that would have to queue is refused instead.
@@ -49,10 +56,9 @@ impl GuardState {
     /// need not copy it.
     #[inline]
     pub(crate) fn admit_unquestioned<B>(&self, request: &Request<B>) -> Option<Reservation> {
-        if self.config.cost.is_some() {
-            return None;
-        }
-        let own = self.config.default_cost;
+        let own = self.unquestioned_cost;
+        // To find a header costs as much as all the rest, and these methods define no body: only
+        // when memory is short is what they declare believed.
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             return self.admission.reserve_unquestioned(own, self.route(request));
         }
@@ -134,15 +140,17 @@ fn declared_body(headers: &HeaderMap) -> u64 {
 /// Digits only: `str::parse` would take a sign. A number past 64 bits is as large as can be.
 #[inline]
 fn decimal(text: &[u8]) -> u64 {
+    /// So many digits always fit.
+    const SHORT: usize = 19;
     let mut number = 0_u64;
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return 0;
         }
-        number = number.saturating_mul(10).saturating_add(u64::from(digit));
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
-    number
+    if text.len() > SHORT { u64::MAX } else { number }
 }
 
 #[cfg(test)]
@@ -163,7 +171,9 @@ mod tests {
             ("1e9", 0),
             ("0x10", 0),
             ("5, 5", 0),
-            ("18446744073709551615", u64::MAX),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
+            ("10000000000000000000", u64::MAX),
+            ("9999999999999999999999x", 0),
             ("99999999999999999999999999", u64::MAX),
         ] {
             assert_eq!(decimal(text.as_bytes()), expected, "{text:?}");

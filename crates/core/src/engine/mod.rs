@@ -163,6 +163,11 @@ impl CleanupEngine {
         self.lock().policy.was_futile(level)
     }
 
+    /// Notes a fresh rise to critical: a leak that is fast must not win by the cooldown.
+    pub(crate) fn note_critical_edge(&self) {
+        self.lock().policy.escalated(CleanupLevel::Aggressive);
+    }
+
     /// Lets the next automatic cleanup come after its cooldown again, however futile the last.
     pub(crate) fn forget_futility(&self) {
         self.lock().policy.forget_futility();

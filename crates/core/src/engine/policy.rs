@@ -53,6 +53,15 @@ impl AutomaticPolicy {
         }
     }
 
+    /// A fresh rise to a level is an escalation, which no cooldown holds up, unless cleaning up
+    /// for it was of no use the last time.
+    pub(super) fn escalated(&mut self, level: CleanupLevel) {
+        let turn = &mut self.turns[index(level)];
+        if !turn.futile {
+            turn.started = None;
+        }
+    }
+
     pub(super) fn was_futile(&self, level: CleanupLevel) -> bool {
         self.turns[index(level)].futile
     }
@@ -134,6 +143,19 @@ mod tests {
         policy.finished(&record(CleanupLevel::Aggressive, 49));
         policy.finished(&record(CleanupLevel::Aggressive, 50));
         assert_eq!(policy.left(CleanupLevel::Aggressive, s(0)), s(30));
+    }
+
+    #[test]
+    fn a_fresh_rise_passes_the_cooldown_unless_the_last_cleanup_was_futile() {
+        let mut policy = AutomaticPolicy::new(s(30));
+        policy.started(CleanupLevel::Aggressive, s(0));
+        policy.finished(&record(CleanupLevel::Aggressive, 500));
+        policy.escalated(CleanupLevel::Aggressive);
+        assert!(policy.is_due(CleanupLevel::Aggressive, s(5)));
+        policy.started(CleanupLevel::Aggressive, s(5));
+        policy.finished(&record(CleanupLevel::Aggressive, 10));
+        policy.escalated(CleanupLevel::Aggressive);
+        assert!(!policy.is_due(CleanupLevel::Aggressive, s(10)));
     }
 
     #[test]

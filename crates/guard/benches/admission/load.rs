@@ -121,8 +121,8 @@ impl Variant {
         B: Body,
     {
         for round in 0..=rounds {
-            // After a first round for what is set up once.
-            if round == 1 {
+            // Before and after a first round, in which everything is set up, marking included.
+            if round <= 1 {
                 mark();
             }
             let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request()).collect();

@@ -76,7 +76,12 @@ fn matches(token: Option<&[u8]>, attempt: &[u8]) -> Choice {
 /// The bearer token that a request carries.
 pub(super) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"bearer ";
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.as_bytes();
+    if values.next().is_some() {
+        // Whoever checked the request before may have gone by the other: neither counts.
+        return Some(b"");
+    }
     let (scheme, token) = value.split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
 }
@@ -100,5 +105,17 @@ mod tests {
             assert_eq!(same, expected, "{attempt:?}");
         }
         assert!(!bool::from(matches(None, b"")));
+    }
+
+    #[test]
+    fn of_two_tokens_neither_counts() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(presented(&headers), None);
+        headers.append(AUTHORIZATION, "Bearer secret".parse().unwrap());
+        assert_eq!(presented(&headers), Some(&b"secret"[..]));
+        headers.append(AUTHORIZATION, "Bearer secret".parse().unwrap());
+        let allowed = Tokens::operate("secret")
+            .allow(Scope::Read, presented(&headers).expect("an attempt was made"));
+        assert_eq!(allowed, Err(Denied::TokenWrong));
     }
 }
