@@ -112,6 +112,11 @@ impl ActionResult {
     }
 }
 
+/// Growth in whole MB; what rounds to nothing is not worth a word.
+pub(crate) fn grown_mb(before: u64, after: u64) -> u64 {
+    whole_mb(after.saturating_sub(before))
+}
+
 impl CleanupRecord {
     /// The sentence for people: `Freed 800MB (6 actions)`, with the growth if it grew.
     pub fn message(&self) -> String {
@@ -121,8 +126,8 @@ impl CleanupRecord {
             return format!("Dry run ({actions} {plural})");
         }
         let freed = match (self.freed_memory, self.before_bytes, self.after_bytes) {
-            (Some(_), Some(before), Some(after)) if after > before => {
-                format!("Freed 0MB (grew {}MB)", whole_mb(after - before))
+            (Some(_), Some(before), Some(after)) if grown_mb(before, after) > 0 => {
+                format!("Freed 0MB (grew {}MB)", grown_mb(before, after))
             }
             (Some(freed), ..) => format!("Freed {}MB", whole_mb(freed)),
             (None, ..) => "Freed n/a".to_owned(),

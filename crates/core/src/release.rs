@@ -63,15 +63,9 @@ impl ReleasePace {
         }
     }
 
-    pub(crate) fn is_due(
-        &mut self,
-        now: Duration,
-        usage: u64,
-        marks: Watermarks,
-        level: PressureLevel,
-        given_back: u64,
-        in_flight: u64,
-    ) -> bool {
+    pub(crate) fn is_due(&mut self, now: Duration, pressure: Pressure) -> bool {
+        let Pressure { usage, marks, level, seen } = pressure;
+        let Seen { given_back, in_flight } = seen;
         let mostly_ended = in_flight < self.in_flight && in_flight <= self.in_flight / 2;
         let near = usage >= scaled(marks.warning_bytes(), FROM_WARNING_RATIO);
         self.unsettled |= near;
@@ -96,6 +90,15 @@ impl ReleasePace {
         self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
         self.retry_at = ended + self.retry;
     }
+}
+
+/// What a release under load is decided from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pressure {
+    pub(crate) usage: u64,
+    pub(crate) marks: Watermarks,
+    pub(crate) level: PressureLevel,
+    pub(crate) seen: Seen,
 }
 
 /// What the ledger said when a pass began.
@@ -169,20 +172,12 @@ impl Releaser {
     }
 
     /// Notes that a paced release is wanted, if one is due; returns whether it is.
-    pub(crate) fn consider(
-        &self,
-        now: Duration,
-        usage: u64,
-        marks: Watermarks,
-        level: PressureLevel,
-        given_back: u64,
-        in_flight: u64,
-    ) -> bool {
+    pub(crate) fn consider(&self, now: Duration, pressure: Pressure) -> bool {
         if self.backends.is_empty() {
             return false;
         }
         let mut queue = self.lock();
-        let due = queue.pace.is_due(now, usage, marks, level, given_back, in_flight);
+        let due = queue.pace.is_due(now, pressure);
         queue.paced_wanted |= due;
         due
     }
@@ -265,19 +260,23 @@ mod tests {
         Thresholds::new(200 * MB, 300 * MB).and_then(|t| t.resolve(None)).expect("ordered")
     }
 
+    fn pressure(usage: u64, level: PressureLevel, given_back: u64, in_flight: u64) -> Pressure {
+        Pressure { usage, marks: marks(), level, seen: Seen { given_back, in_flight } }
+    }
+
     const HEALTHY: PressureLevel = PressureLevel::Healthy;
 
     #[test]
     fn a_release_is_due_when_enough_was_given_back_near_a_threshold() {
         let mut pace = ReleasePace::new();
         let now = Duration::from_secs(1);
-        assert!(!pace.is_due(now, 100 * MB, marks(), HEALTHY, 90 * MB, 0), "far from warning");
+        assert!(!pace.is_due(now, pressure(100 * MB, HEALTHY, 90 * MB, 0)), "far from warning");
         assert!(
-            !pace.is_due(now, 180 * MB, marks(), HEALTHY, 14 * MB, 0),
+            !pace.is_due(now, pressure(180 * MB, HEALTHY, 14 * MB, 0)),
             "under an eighth of 120 MB"
         );
-        assert!(pace.is_due(now, 180 * MB, marks(), HEALTHY, 15 * MB, 0));
-        assert!(pace.is_due(now, 299 * MB, marks(), HEALTHY, 2 * MB, 0));
+        assert!(pace.is_due(now, pressure(180 * MB, HEALTHY, 15 * MB, 0)));
+        assert!(pace.is_due(now, pressure(299 * MB, HEALTHY, 2 * MB, 0)));
     }
 
     #[test]
@@ -290,7 +289,7 @@ mod tests {
             Seen { given_back: 40 * MB, in_flight: 0 },
         );
         let mut due =
-            |ms| pace.is_due(Duration::from_millis(ms), 299 * MB, marks(), HEALTHY, 60 * MB, 0);
+            |ms| pace.is_due(Duration::from_millis(ms), pressure(299 * MB, HEALTHY, 60 * MB, 0));
         assert!(!due(1_199));
         assert!(due(1_200));
     }
@@ -299,7 +298,7 @@ mod tests {
     fn futile_releases_under_pressure_wait_longer_each_time() {
         let mut pace = ReleasePace::new();
         let due = |pace: &mut ReleasePace, ms| {
-            pace.is_due(Duration::from_millis(ms), 250 * MB, marks(), PressureLevel::Warning, 0, 0)
+            pace.is_due(Duration::from_millis(ms), pressure(250 * MB, PressureLevel::Warning, 0, 0))
         };
         assert!(due(&mut pace, 0));
         pace.released(Duration::ZERO, Duration::ZERO, 0, Seen { given_back: 0, in_flight: 0 });
@@ -329,7 +328,7 @@ mod tests {
             pace.released(at(turn * 40), Duration::ZERO, 0, Seen { given_back: 0, in_flight: 60 });
         }
         let due = |pace: &mut ReleasePace, in_flight| {
-            pace.is_due(at(361), 350 * MB, marks(), PressureLevel::Critical, 0, in_flight)
+            pace.is_due(at(361), pressure(350 * MB, PressureLevel::Critical, 0, in_flight))
         };
         assert!(!due(&mut pace, 60) && !due(&mut pace, 31));
         assert!(due(&mut pace, 30) && due(&mut pace, 0));
@@ -339,7 +338,7 @@ mod tests {
     fn after_pressure_what_is_still_held_is_given_back_until_nothing_comes() {
         let mut pace = ReleasePace::new();
         let due = |pace: &mut ReleasePace, ms, usage| {
-            pace.is_due(Duration::from_millis(ms), usage, marks(), HEALTHY, 0, 0)
+            pace.is_due(Duration::from_millis(ms), pressure(usage, HEALTHY, 0, 0))
         };
         assert!(!due(&mut pace, 2_000, 100 * MB), "there was no pressure");
         assert!(!due(&mut pace, 3_000, 190 * MB));

@@ -22,7 +22,7 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
-    release::Releaser,
+    release::{Pressure, Releaser, Seen},
     report::ThresholdChange,
     sampler::SamplerGate,
     source::SourceError,
@@ -142,18 +142,17 @@ impl Shared {
         let mut wake = evaluation.edge.is_some();
         if self.automatic_cleanup {
             self.engine.consider(evaluation.level, self);
-            wake |= self.releaser.consider(
-                now,
-                evaluation.figure,
-                evaluation.marks,
-                evaluation.level,
-                self.ledger.given_back_bytes(),
-                self.ledger.in_flight(),
-            );
+            let Evaluation { figure, marks, level, .. } = *evaluation;
+            let pressure = Pressure { usage: figure, marks, level, seen: self.seen() };
+            wake |= self.releaser.consider(now, pressure);
         }
         if wake {
             self.wake_worker();
         }
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { given_back: self.ledger.given_back_bytes(), in_flight: self.ledger.in_flight() }
     }
 
     pub(crate) fn note_failed_reading(&self, error: &SourceError) {

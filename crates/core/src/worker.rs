@@ -11,7 +11,6 @@ use crate::{
     events::EventKind,
     history::Sample,
     level::PressureLevel,
-    release::Seen,
     shared::Shared,
     telemetry::{Cursor, emit},
 };
@@ -106,10 +105,7 @@ fn serve_releases(shared: &Shared, agenda: &mut Agenda, now: Duration) {
     shared.releaser.serve(
         || shared.fresh_reading_blocking().and_then(|reading| reading.rss_bytes),
         || shared.clock.now(),
-        || Seen {
-            given_back: shared.ledger.given_back_bytes(),
-            in_flight: shared.ledger.in_flight(),
-        },
+        || shared.seen(),
     );
     drop(scheduled);
 }

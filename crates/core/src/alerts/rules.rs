@@ -364,7 +364,8 @@ pub(super) fn summary(
             None => "an action of the last cleanup failed".to_owned(),
         },
         AlertName::SheddingActive => {
-            format!("{shed} requests refused since this began, {}{}", Figure(facts), limit(facts),)
+            let requests = if shed == 1 { "request" } else { "requests" };
+            format!("{shed} {requests} refused since this began, {}{}", Figure(facts), limit(facts))
         }
         AlertName::SamplerStalled => format!(
             "no usable memory reading for {} s: nothing is shed or cleaned up until readings \

@@ -6,7 +6,7 @@ use super::{CleanupEngine, Surroundings};
 use crate::{
     clock::saturating_millis,
     pruner::{CleanupLevel, CleanupTrigger, PruneError, PruneRequest, Pruned},
-    record::{ActionOutcome, ActionResult, CleanupRecord},
+    record::{ActionOutcome, ActionResult, CleanupRecord, grown_mb},
     registry::Entry,
     release::{RELEASE_ACTION, ReleaseReport},
     units::whole_mb,
@@ -57,7 +57,8 @@ impl<S: Surroundings> Run<S> {
                 .collect(),
             results,
             detail: measured.and_then(|(before, after)| {
-                (after > before).then(|| format!("grew {}MB", whole_mb(after - before)))
+                let grown = grown_mb(before, after);
+                (grown > 0).then(|| format!("grew {grown}MB"))
             }),
         };
         self.log(&record);
