@@ -20,6 +20,20 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it does not start, does not end, or is ended by a signal.
+    pub async fn of(mut command: Command) -> Self {
+        let output = within(LIMIT, "the end of the command", command.output()).await;
+        let output = output.expect("the command starts");
+        Self {
+            code: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).expect("data is text"),
+            stderr: String::from_utf8(output.stderr).expect("talk is text"),
+        }
+    }
+
     /// Fails the test unless the call succeeded.
     ///
     /// # Panics
@@ -50,29 +64,9 @@ pub fn plimsoll_command() -> Command {
 /// Runs the tool to its end.
 ///
 /// # Panics
-/// When it does not start, does not end, or is ended by a signal.
+/// As [`Ran::of`].
 pub async fn plimsoll(url: &str, arguments: &[&str]) -> Ran {
     let mut command = plimsoll_command();
     command.args(["--url", url]).args(arguments);
-    run(command).await
-}
-
-impl Ran {
-    /// Runs a command to its end.
-    ///
-    /// # Panics
-    /// As [`plimsoll`].
-    pub async fn of(command: Command) -> Self {
-        run(command).await
-    }
-}
-
-async fn run(mut command: Command) -> Ran {
-    let output = within(LIMIT, "the end of the command", command.output()).await;
-    let output = output.expect("the command starts");
-    Ran {
-        code: output.status.code().expect("no signal ended it"),
-        stdout: String::from_utf8(output.stdout).expect("data is text"),
-        stderr: String::from_utf8(output.stderr).expect("talk is text"),
-    }
+    Ran::of(command).await
 }

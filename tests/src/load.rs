@@ -25,6 +25,8 @@ pub struct HoldLoad {
     pub mb: u32,
     /// For how long, in milliseconds.
     pub ms: u32,
+    /// When it is touched and begins to count: `now`, or `late`, after half the time.
+    pub touch: &'static str,
 }
 
 /// What the clients got.
@@ -59,7 +61,7 @@ pub async fn hold_until(http: &Http, load: HoldLoad, end: Instant) -> Holds {
 }
 
 async fn hold_client(http: Http, load: HoldLoad, end: Instant) -> Holds {
-    let path = format!("/api/hold?mb={}&ms={}", load.mb, load.ms);
+    let path = format!("/api/hold?mb={}&ms={}&touch={}", load.mb, load.ms, load.touch);
     let limit = Duration::from_millis(u64::from(load.ms)) + Duration::from_secs(10);
     let mut pace = interval(COMES_BACK);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -48,3 +48,37 @@ fn assert_plain(name: &str, value: &str) {
     let digits = value.split(|letter: char| !letter.is_ascii_digit()).map(str::len).max();
     assert!(digits < Some(FIGURE), "{name}: {value} holds a figure");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shed(detail: &str) -> Answer {
+        let text = format!(
+            r#"{{"success":false,"error":"e","type":"t","title":"t","status":503,"detail":"{detail}","instance":"/a/12345","retryAfterMs":1500}}"#
+        );
+        let headers = [("content-type", "application/problem+json"), ("content-length", "12345")];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        Answer { status: 503, headers: headers.into_iter().collect(), body: text.into() }
+    }
+
+    #[test]
+    fn times_paths_and_small_numbers_are_no_figures() {
+        assert_refusal(&shed("at most 16 KiB"), 503);
+        assert_no_figures(&shed("at most 16 KiB"));
+    }
+
+    #[test]
+    #[should_panic(expected = "detail")]
+    fn a_byte_count_is_found() {
+        assert_no_figures(&shed("the server holds 1400000000 bytes"));
+    }
+
+    #[test]
+    #[should_panic(expected = "success")]
+    fn an_answer_without_its_members_is_no_refusal() {
+        let mut answer = shed("a");
+        answer.body = r#"{"success":true,"status":503}"#.into();
+        assert_refusal(&answer, 503);
+    }
+}

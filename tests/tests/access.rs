@@ -15,7 +15,9 @@ use axum::{
 };
 use plimsoll::{Plimsoll, prelude::*};
 use plimsoll_testkit::ScriptedSource;
-use plimsoll_tests::{Answer, Chat, Http, assert_no_figures, assert_refusal, plimsoll_command};
+use plimsoll_tests::{
+    Answer, Chat, Http, Ran, assert_no_figures, assert_refusal, plimsoll_command,
+};
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -200,7 +202,7 @@ async fn the_tool_takes_its_token_from_the_environment_or_a_file() {
         if let Some(token) = token {
             command.env("PLIMSOLL_TOKEN", token);
         }
-        plimsoll_tests::Ran::of(command).await
+        Ran::of(command).await
     };
     let refused = run(None, &["report"]).await;
     assert_eq!((refused.code, refused.stdout.as_str()), (4, ""));
@@ -210,9 +212,9 @@ async fn the_tool_takes_its_token_from_the_environment_or_a_file() {
     assert_eq!(run(Some(READ), &["cleanup"]).await.code, 4);
     assert_eq!(run(Some(OPERATE), &["cleanup"]).await.code, 0);
 
-    let file = std::env::temp_dir().join(format!("plimsoll-token-{}", std::process::id()));
+    let file = format!("{}/token-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     std::fs::write(&file, format!("{READ}\n")).unwrap();
-    let from_file = run(None, &["report", "--token-file", file.to_str().unwrap()]).await;
+    let from_file = run(None, &["report", "--token-file", &file]).await;
     std::fs::remove_file(&file).unwrap();
     assert_eq!(from_file.code, 0, "{}", from_file.stderr);
 }

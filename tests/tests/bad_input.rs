@@ -6,32 +6,32 @@
 use std::time::Duration;
 
 use plimsoll_tests::{
-    Answer, Chat, EventStream, assert_refusal, chat_command, plimsoll_command, within,
+    Answer, Chat, EventStream, Ran, assert_refusal, chat_command, plimsoll_command, within,
 };
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
 };
 
 const MEMORY: &str = "/api/monitoring/memory";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Starts the server with one variable and returns what it said when it gave up.
-fn refused_start(variables: &[(&str, &str)]) -> String {
-    let output = chat_command()
-        .args(["--listen", "127.0.0.1:0"])
-        .envs(variables.iter().copied())
-        .output()
-        .expect("it starts");
-    let text = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1), "{variables:?}: {text}");
-    assert!(output.stdout.is_empty(), "{variables:?}: no address is announced");
-    text
+async fn refused_start(variables: &[(&str, &str)]) -> String {
+    let mut command = Command::from(chat_command());
+    command.args(["--listen", "127.0.0.1:0"]).envs(variables.iter().copied());
+    // Should it start after all, it is ended with the test.
+    command.kill_on_drop(true);
+    let ran = Ran::of(command).await;
+    assert_eq!(ran.code, 1, "{variables:?}: {}", ran.stderr);
+    assert_eq!(ran.stdout, "", "{variables:?}: no address is announced");
+    ran.stderr
 }
 
-#[test]
-fn a_malformed_variable_stops_the_start_with_its_name_value_and_the_accepted_forms() {
+#[tokio::test]
+async fn a_malformed_variable_stops_the_start_with_its_name_value_and_the_accepted_forms() {
     let megabytes = "a number of MB such as 2000";
     let duration = "a number of milliseconds such as 10000";
     let range = "accepted is";
@@ -56,37 +56,39 @@ fn a_malformed_variable_stops_the_start_with_its_name_value_and_the_accepted_for
         ("RETENTION_INTERVAL", "1.5", duration),
         ("MONITOR_ACCESS", "everyone", "loopback, bearer and public"),
     ] {
-        let text = refused_start(&[(name, value)]);
+        let text = refused_start(&[(name, value)]).await;
         assert!(text.contains(name), "{name}={value}: {text}");
         assert!(text.contains(&format!("{value:?}")), "{name}={value}: {text}");
         assert!(text.contains(accepted), "{name}={value}: {text}");
     }
 }
 
-#[test]
-fn a_malformed_secret_is_named_but_not_shown() {
+#[tokio::test]
+async fn a_malformed_secret_is_named_but_not_shown() {
     for (name, value) in [
         ("ALERT_WEBHOOK_URL", "ftp://s3cret.example"),
         ("ALERT_SLACK_URL", "s3cret"),
         ("MONITOR_TOKEN", "s3cret with spaces"),
         ("MONITOR_READ_TOKEN", "s3crét"),
     ] {
-        let text = refused_start(&[(name, value)]);
+        let text = refused_start(&[(name, value)]).await;
         assert!(text.contains(name) && text.contains("accepted"), "{text}");
         assert!(!text.contains("s3cr"), "{text}");
     }
-    let text = refused_start(&[("MONITOR_TOKEN", "s3cret"), ("MONITOR_READ_TOKEN", "s3cret")]);
+    let text =
+        refused_start(&[("MONITOR_TOKEN", "s3cret"), ("MONITOR_READ_TOKEN", "s3cret")]).await;
     assert!(text.contains("MONITOR_READ_TOKEN") && !text.contains("s3cret"), "{text}");
 }
 
-#[test]
-fn all_mistakes_are_told_at_once_and_a_pair_out_of_order_is_one() {
-    let text = refused_start(&[("MEMORY_METRIC", "vsz"), ("ALERT_COOLDOWN", "x")]);
+#[tokio::test]
+async fn all_mistakes_are_told_at_once_and_a_pair_out_of_order_is_one() {
+    let text = refused_start(&[("MEMORY_METRIC", "vsz"), ("ALERT_COOLDOWN", "x")]).await;
     assert!(text.contains("MEMORY_METRIC") && text.contains("ALERT_COOLDOWN"), "{text}");
     let text = refused_start(&[
         ("MEMORY_WARNING_THRESHOLD", "3000"),
         ("MEMORY_CRITICAL_THRESHOLD", "2000"),
-    ]);
+    ])
+    .await;
     assert!(text.contains("warning (3000MB) must be lower than critical (2000MB)"), "{text}");
 }
 
@@ -103,7 +105,7 @@ async fn the_tool_refuses_malformed_variables_and_options_as_usage_errors() {
     for (variable, value) in [("PLIMSOLL_URL", "not a url"), ("PLIMSOLL_URL", "ftp://127.0.0.1")] {
         let mut command = plimsoll_command();
         command.arg("report").env(variable, value);
-        let ran = plimsoll_tests::Ran::of(command).await;
+        let ran = Ran::of(command).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{value}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
     }
@@ -118,7 +120,7 @@ async fn the_tool_refuses_malformed_variables_and_options_as_usage_errors() {
     ] {
         let mut command = plimsoll_command();
         command.args(arguments);
-        assert_eq!(plimsoll_tests::Ran::of(command).await.code, 2, "{arguments:?}");
+        assert_eq!(Ran::of(command).await.code, 2, "{arguments:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 const LIMIT: u64 = 256 * 1024 * 1024;
 /// Twice what the container holds.
-const LOAD: HoldLoad = HoldLoad { clients: 64, mb: 8, ms: 1000 };
+const LOAD: HoldLoad = HoldLoad { clients: 64, mb: 8, ms: 1000, touch: "now" };
 /// How long the load lasts; 60 s with `PLIMSOLL_LONG` set.
 const SHORT: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(60);
@@ -47,17 +47,27 @@ async fn without_the_guard_the_load_gets_the_server_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_guard_it_lives_through_the_load_and_is_healthy_right_after() {
+    let long = env::var_os("PLIMSOLL_LONG").is_some();
+    lives_through(LOAD, if long { LONG } else { SHORT }).await;
+}
+
+/// Whoever believes only what was measured has admitted all of it before any of it counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_guard_it_lives_through_memory_that_is_touched_late() {
+    lives_through(HoldLoad { touch: "late", ..LOAD }, SHORT / 2).await;
+}
+
+async fn lives_through(load: HoldLoad, duration: Duration) {
     let Some(group) = MemoryGroup::with_limit(LIMIT) else { return };
     let mut chat = Chat::start_in(&group, &["--chaos", "hold"]).await;
     let before = chat.report().await;
-    let duration = if env::var_os("PLIMSOLL_LONG").is_some() { LONG } else { SHORT };
     let end = Instant::now() + duration;
     let probed = chat.clone();
     let probes = tokio::spawn(async move { probe_until(&probed, end).await });
-    let holds = hold_until(&chat, LOAD, end).await;
-    let probes = probes.await.unwrap();
+    let holds = hold_until(&chat, load, end).await;
+    let probes = probes.await.expect("the prober does not panic");
     eprintln!(
-        "{} served, {} refused, {} probes answered",
+        "{load:?}: {} served, {} refused, {} probes answered",
         holds.served, holds.refused, probes.answered
     );
 
@@ -74,12 +84,12 @@ async fn with_the_guard_it_lives_through_the_load_and_is_healthy_right_after() {
     assert!(probes.answered >= duration.as_secs() * 5, "{probes:?}");
     assert_eq!(holds.lost, [""; 0], "every request is answered, with 200 or 503");
     assert!(holds.refused > 0, "the load was more than it could carry");
-    // Some 20 of the 64 fit at the same time, each for a second; a guard that latches serves
+    // Some 25 of the 64 fit at the same time, each for a second; a guard that latches serves
     // far fewer.
-    assert!(holds.served >= duration.as_secs() * 5, "{} served", holds.served);
+    assert!(holds.served >= duration.as_secs() * 10, "{} served", holds.served);
     let guard = &after["guard"];
-    assert_eq!((&guard["inFlight"], &guard["reservedBytes"]), (&0.into(), &0.into()), "{guard}");
-    assert!(guard["shed"].as_u64().unwrap() >= holds.refused, "{guard}");
+    assert_eq!(guard["reservedBytes"], 0, "{guard}");
+    assert!(guard["shed"].as_u64() >= Some(holds.refused), "{guard}");
 }
 
 #[tokio::test]

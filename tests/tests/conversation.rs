@@ -102,8 +102,8 @@ async fn a_stop_says_goodbye_ends_the_streams_and_succeeds() {
 
 #[tokio::test]
 async fn a_file_keeps_what_was_said_over_a_restart() {
-    let file = std::env::temp_dir().join(format!("plimsoll-chat-{}.db", std::process::id()));
-    let arguments = ["--database", file.to_str().unwrap()];
+    let file = format!("{}/restart-{}.db", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let arguments = ["--database", file.as_str()];
     let mut chat = Chat::start(&arguments).await;
     let mut ada = Visitor::enter(&chat, "Ada").await.unwrap();
     ada.say("remember me").await;
@@ -116,7 +116,7 @@ async fn a_file_keeps_what_was_said_over_a_restart() {
     let welcome = ben.hear("welcome").await;
     drop(chat);
     for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
+        let _ = std::fs::remove_file(format!("{file}{suffix}"));
     }
     assert_eq!(welcome["messages"][0]["body"], "remember me");
 }

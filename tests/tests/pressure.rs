@@ -82,7 +82,9 @@ async fn a_server_cleans_up_at_warning_sheds_at_critical_and_recovers_by_itself(
     })
     .await;
     let alerts = chat.get("/api/monitoring/alerts").await.json();
-    assert!(alerts.to_string().contains("resolved"), "{alerts}");
+    let resolved = alert(&alerts["data"]["history"], "MemoryCritical").expect("it was active");
+    assert_eq!(resolved["state"], "resolved");
+    assert_eq!(resolved["id"], critical["id"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! system confirms.
 #![forbid(unsafe_code)]
 
-use plimsoll_tests::{Chat, plimsoll_command};
+use plimsoll_tests::{Chat, Ran, chat_command, plimsoll_command};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -255,8 +255,8 @@ async fn both_programs_answer_to_help_and_version() {
     for argument in ["--help", "--version"] {
         let mut command = plimsoll_command();
         command.arg(argument);
-        assert!(!plimsoll_tests::Ran::of(command).await.success().stdout.is_empty());
-        let chat = plimsoll_tests::chat_command().arg(argument).output().unwrap();
+        assert!(!Ran::of(command).await.success().stdout.is_empty());
+        let chat = chat_command().arg(argument).output().unwrap();
         assert!(chat.status.success() && !chat.stdout.is_empty());
     }
 }

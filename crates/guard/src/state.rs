@@ -56,14 +56,11 @@ impl GuardState {
     /// need not copy it.
     #[inline]
     pub(crate) fn admit_unquestioned<B>(&self, request: &Request<B>) -> Option<Reservation> {
-        let own = self.unquestioned_cost;
         // To find a header costs as much as all the rest, and these methods define no body: only
         // when memory is short is what they declare believed.
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return self.admission.reserve_unquestioned(own, self.route(request));
-        }
-        let body = declared_body(request.headers());
-        let cost = own.saturating_add(body);
+        let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
+        let body = if bodiless { 0 } else { declared_body(request.headers()) };
+        let cost = self.unquestioned_cost.saturating_add(body);
         let mut reservation = self.admission.reserve_unquestioned(cost, self.route(request))?;
         reservation.note_buffered(body);
         Some(reservation)

@@ -29,6 +29,21 @@ struct Parts {
     headers: Vec<(http::HeaderName, HeaderValue)>,
 }
 
+/// On the wire: the members of RFC 9457, after what every answer of these routes has.
+#[derive(Serialize)]
+struct Document<'a> {
+    success: bool,
+    error: &'a str,
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
 /// One value at fault, for [`Problem::invalid`].
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Fault {
@@ -121,16 +136,18 @@ impl Problem {
     /// The answer to a request for `path`.
     pub(crate) fn into_response(self, path: &str) -> Response<Answer> {
         let Parts { status, slug, title, detail, extra, headers } = *self.0;
-        let mut document = Map::new();
-        document.insert("success".to_owned(), Value::from(false));
-        document.insert("error".to_owned(), Value::from(title));
-        document.insert("type".to_owned(), format!("https://plimsoll.rs/problems/{slug}").into());
-        document.insert("title".to_owned(), Value::from(title));
-        document.insert("status".to_owned(), Value::from(status.as_u16()));
-        document.insert("detail".to_owned(), Value::from(detail));
-        document.insert("instance".to_owned(), Value::from(cut(path)));
-        document.extend(extra);
-        let text = Value::Object(document).to_string();
+        let document = Document {
+            success: false,
+            error: title,
+            kind: format!("https://plimsoll.rs/problems/{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &detail,
+            instance: cut(path),
+            extra,
+        };
+        // Texts and members that are JSON already: nothing here can fail to be written.
+        let text = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Answer::text(Bytes::from(text)));
         *response.status_mut() = status;
         let own = (CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -20,6 +20,8 @@ pub(crate) fn document(paths: &Paths) -> Reply {
         *described = std::mem::take(described)
             .into_iter()
             .map(|(path, methods)| (moved(&path, paths), methods))
+            // What was moved to nowhere is not there.
+            .filter(|(path, _)| paths.find(&path.replace("{id}", "id")).is_some())
             .collect::<Map<_, _>>();
     }
     Ok(reply::text("application/json", document.to_string()))
