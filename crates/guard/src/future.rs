@@ -75,7 +75,7 @@ where
 {
     type Output = Result<Response<MemoryGuardBody<B>>, E>;
 
-    #[inline(never)]
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Admitted { inner, reservation } => match inner.poll(cx) {

@@ -53,7 +53,9 @@ pub use plimsoll_guard::{
     MemoryGuardFuture, MemoryGuardLayer, RequestHead,
 };
 #[cfg(feature = "monitor")]
-pub use plimsoll_monitor::{Access, MonitorRouteLayer};
+pub use plimsoll_monitor::{
+    Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
+};
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
