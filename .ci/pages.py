@@ -1,4 +1,5 @@
-"""The pages agree with the tree: links lead somewhere, and the README shows the program that is built."""
+"""The pages agree with the tree: links lead somewhere, the README shows the program that is built, and the
+tests that ARCHITECTURE.md names exist."""
 
 import pathlib
 import re
@@ -32,6 +33,13 @@ blocks = re.findall(r"^```rust\n(.*?)^```", (root / "README.md").read_text(), re
 program = (root / "examples/axum-minimal/src/main.rs").read_text()
 if not blocks or blocks[0] != program:
     wrong.append("README.md: its first Rust block is not examples/axum-minimal/src/main.rs")
+
+sources = "".join(file.read_text() for folder in ("crates", "tests", "examples") for file in (root / folder).rglob("*.rs"))
+functions = set(re.findall(r"\bfn (\w+)", sources))
+invariants = (root / "ARCHITECTURE.md").read_text().split("## Invariants")[1].split("\n## ")[0]
+for name in re.findall(r"`(\w+_\w+_\w+)`", invariants):
+    if name not in functions:
+        wrong.append(f"ARCHITECTURE.md: there is no test {name}")
 
 for line in wrong:
     print(line)

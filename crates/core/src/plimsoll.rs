@@ -306,6 +306,17 @@ impl Plimsoll {
         self.shared.is_stalled()
     }
 
+    /// How long the sampler's next look is overdue, whether or not its source can be read; near
+    /// zero unless its thread is stuck or starved.
+    pub fn sampler_overdue(&self) -> Duration {
+        self.shared.sampler.overdue(self.shared.clock.now())
+    }
+
+    /// Whether [`Plimsoll::shutdown`] was called.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shared.engine.is_closed()
+    }
+
     /// Time since the newest reading; `None` before the first.
     pub fn reading_age(&self) -> Option<Duration> {
         self.shared.reading_age()

@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    clock::saturating_millis,
     reading::{HeapFigures, MemoryMetric, MemoryReading},
     shared::Shared,
     source::{HeapSource, MemorySource, SourceError},
@@ -35,6 +36,8 @@ pub(crate) struct SamplerGate {
     waiting: Mutex<Vec<Waiting>>,
     checks: AtomicU64,
     failures: AtomicU64,
+    /// When the next look is due at the latest, in milliseconds of the clock.
+    due_ms: AtomicU64,
 }
 
 impl SamplerGate {
@@ -79,6 +82,15 @@ impl SamplerGate {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    fn is_due(&self, at: Duration) {
+        self.due_ms.store(saturating_millis(at), Ordering::Relaxed);
+    }
+
+    /// How long the next look is overdue at `now`.
+    pub(crate) fn overdue(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_millis(self.due_ms.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn checks(&self) -> u64 {
@@ -159,7 +171,10 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
         let mut waiting = gate.take_waiting();
         // Before the reading: what is promised meanwhile counts as not yet seen.
         let reserved = shared.ledger.reserved_bytes();
-        let wait = match reader.read(&shared.clock, !waiting.is_empty()) {
+        let read = reader.read(&shared.clock, !waiting.is_empty());
+        // Before anybody is answered, so that whoever was knows the sampler to be alive.
+        gate.is_due(shared.clock.now() + shared.check_interval);
+        let wait = match read {
             Ok(reading) => match shared.take_reading(reading, reserved) {
                 Some(period) => {
                     gate.checks.fetch_add(1, Ordering::Relaxed);
@@ -170,6 +185,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
             },
             Err(error) => failed(&error, &mut waiting),
         };
+        gate.is_due(shared.clock.now() + wait);
         // A wake that came meanwhile makes this return at once.
         std::thread::park_timeout(wait);
     }

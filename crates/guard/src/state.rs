@@ -7,11 +7,14 @@ use plimsoll_core::{
 
 use crate::config::{GuardConfig, RequestHead};
 
+/// More bytes than are ever charged for one request; twice as much is still a number.
+const TOO_MUCH: u64 = 1 << 62;
+
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
 pub(crate) struct GuardState {
     admission: Admission,
-    /// What a request without a body costs if nobody need be asked; else too much to be
+    /// What a request without a body costs if nobody need be asked; else [`TOO_MUCH`] to be
     /// admitted without a question.
     unquestioned_cost: u64,
     config: GuardConfig,
@@ -39,8 +42,8 @@ impl GuardState {
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);
         let unquestioned_cost = match &config.cost {
-            None => config.default_cost.max(1),
-            Some(_) => u64::MAX,
+            None => config.default_cost.clamp(1, TOO_MUCH),
+            Some(_) => TOO_MUCH,
         };
         Box::leak(Box::new(Self { admission, unquestioned_cost, config, _plimsoll: plimsoll }))
     }
@@ -60,7 +63,8 @@ impl GuardState {
         // when memory is short is what they declare believed.
         let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
         let body = if bodiless { 0 } else { declared_body(request.headers()) };
-        let cost = self.unquestioned_cost.saturating_add(body);
+        // Neither is above `TOO_MUCH`.
+        let cost = self.unquestioned_cost + body;
         let mut reservation = self.admission.reserve_unquestioned(cost, self.route(request))?;
         reservation.note_buffered(body);
         Some(reservation)
@@ -134,11 +138,11 @@ fn declared_body(headers: &HeaderMap) -> u64 {
     }
 }
 
-/// Digits only: `str::parse` would take a sign. A number past 64 bits is as large as can be.
+/// Digits only: `str::parse` would take a sign. At most [`TOO_MUCH`].
 #[inline]
 fn decimal(text: &[u8]) -> u64 {
-    /// So many digits always fit.
-    const SHORT: usize = 19;
+    /// So many digits stay below [`TOO_MUCH`].
+    const SHORT: usize = 18;
     let mut number = 0_u64;
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
@@ -147,7 +151,7 @@ fn decimal(text: &[u8]) -> u64 {
         }
         number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
-    if text.len() > SHORT { u64::MAX } else { number }
+    if text.len() > SHORT { TOO_MUCH } else { number }
 }
 
 #[cfg(test)]
@@ -168,10 +172,11 @@ mod tests {
             ("1e9", 0),
             ("0x10", 0),
             ("5, 5", 0),
-            ("9999999999999999999", 9_999_999_999_999_999_999),
-            ("10000000000000000000", u64::MAX),
-            ("9999999999999999999999x", 0),
-            ("99999999999999999999999999", u64::MAX),
+            ("999999999999999999", 999_999_999_999_999_999),
+            ("1000000000000000000", TOO_MUCH),
+            ("18446744073709551617", TOO_MUCH),
+            ("99999999999999999999999999", TOO_MUCH),
+            ("99999999999999999999x", 0),
         ] {
             assert_eq!(decimal(text.as_bytes()), expected, "{text:?}");
         }

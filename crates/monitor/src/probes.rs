@@ -1,14 +1,12 @@
 //! Liveness and readiness, in words: what an orchestrator may know without being asked who it is.
 
 use std::{
-    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use http::{HeaderValue, Response, StatusCode, Uri, header::RETRY_AFTER};
-use plimsoll_core::{Heard, Plimsoll, PressureLevel};
+use plimsoll_core::{Plimsoll, PressureLevel};
 
 use crate::{
     body::Answer,
@@ -16,7 +14,7 @@ use crate::{
     reply::{Reply, words},
 };
 
-/// A sampler that has not looked for so long will not look again.
+/// A sampler whose next look is overdue for so long will not look again.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// A whole fleet that is short of memory must not go dark together: after so long unready ...
 const UNREADY_AT_MOST: Duration = Duration::from_secs(60);
@@ -33,8 +31,6 @@ pub(crate) struct Probes {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Readings that had failed when last seen, and since when.
-    failures: Option<(u64, Duration)>,
     /// Since when readiness has been refused for memory.
     unready_since: Option<Duration>,
 }
@@ -56,29 +52,11 @@ impl Probes {
 
     /// Fails only when the sampler is gone, never for memory: a restart would lose the work and
     /// shift the load.
-    pub(crate) fn livez(&self, plimsoll: &Plimsoll) -> Response<Answer> {
-        if self.is_dead(plimsoll) {
+    pub(crate) fn livez(plimsoll: &Plimsoll) -> Response<Answer> {
+        if plimsoll.sampler_overdue() > DEAD_AFTER && !plimsoll.is_shutting_down() {
             words(StatusCode::SERVICE_UNAVAILABLE, "the memory sampler has stopped")
         } else {
             words(StatusCode::OK, "ok")
-        }
-    }
-
-    fn is_dead(&self, plimsoll: &Plimsoll) -> bool {
-        let mut memory = self.lock();
-        let old = plimsoll.is_stalled() && plimsoll.reading_age() > Some(DEAD_AFTER);
-        if !old || has_ended(plimsoll) {
-            memory.failures = None;
-            return false;
-        }
-        // A source that fails is not a sampler that is dead, and no restart mends it.
-        let (now, failures) = (plimsoll.clock().now(), plimsoll.failed_readings());
-        match memory.failures {
-            Some((seen, since)) if seen == failures => now.saturating_sub(since) > DEAD_AFTER,
-            _ => {
-                memory.failures = Some((failures, now));
-                false
-            }
         }
     }
 
@@ -99,7 +77,7 @@ impl Probes {
     }
 
     fn readiness(&self, plimsoll: &Plimsoll) -> Readiness {
-        if has_ended(plimsoll) {
+        if plimsoll.is_shutting_down() {
             return Readiness::Draining;
         }
         let mut memory = self.lock();
@@ -132,13 +110,6 @@ fn is_critical_for_long(plimsoll: &Plimsoll) -> bool {
     let samples = plimsoll.samples(Duration::from_secs(10));
     let newest = samples.iter().rev().take(2);
     newest.filter(|sample| is_critical(sample.level)).count() == 2
-}
-
-/// Whether Plimsoll was shut down: its events have ended then.
-fn has_ended(plimsoll: &Plimsoll) -> bool {
-    let (_, mut listener) = plimsoll.listen(None);
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(pin!(listener.next()).poll(&mut context), Poll::Ready(Heard::Ended))
 }
 
 impl Readiness {

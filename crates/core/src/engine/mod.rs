@@ -245,6 +245,10 @@ impl CleanupEngine {
         self.lock().closed = true;
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// The running cleanup, to be waited for at shutdown.
     pub(crate) fn running(&self) -> Option<CleanupTicket> {
         let running = self.lock().running.clone();

@@ -146,8 +146,6 @@ async fn liveness_fails_when_nobody_looks_any_more() {
     assert!(plimsoll.is_stalled());
     assert_eq!(livez().await, 200, "stalled, but not for long");
     clock.advance(Duration::from_secs(2));
-    assert_eq!(livez().await, 200, "looked at for the first time");
-    clock.advance(Duration::from_secs(31));
     assert_eq!(livez().await, 503);
     drop(open);
     assert!(plimsoll.check().await.is_some());
