@@ -268,7 +268,8 @@ impl PlimsollBuilder {
         }
         let shared = self.assemble(runtime, evaluator, check_interval, reader.describe());
         // It has the decision figure: that was asked for above.
-        let _ = shared.take_reading(first, 0);
+        let wait = shared.take_reading(first, 0).unwrap_or(check_interval);
+        shared.sampler.is_due(shared.clock.now() + wait);
         start_threads(shared, reader)
     }
 

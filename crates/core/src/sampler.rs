@@ -84,7 +84,8 @@ impl SamplerGate {
         self.stop.load(Ordering::SeqCst)
     }
 
-    fn is_due(&self, at: Duration) {
+    /// Notes when the next look is due at the latest.
+    pub(crate) fn is_due(&self, at: Duration) {
         self.due_ms.store(saturating_millis(at), Ordering::Relaxed);
     }
 

@@ -5,20 +5,19 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
-use plimsoll_core::{Admission, GuardMode, Plimsoll, PressureLevel, Priority, Reservation};
+use plimsoll_core::{Admission, GuardMode, Plimsoll, Priority, Refusal, Reservation};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::error::AdmissionError;
 
-type CostFn<Req> = dyn Fn(&Req) -> u64 + Send + Sync;
-
 /// Applies [`AdmissionService`]. `cost` tells the bytes that a request takes while it is handled.
+///
+/// Each `new` keeps its settings for the life of the process, so make one layer and clone it.
 ///
 /// ```
 /// use plimsoll_core::{MB, Plimsoll, Priority};
@@ -28,7 +27,8 @@ type CostFn<Req> = dyn Fn(&Req) -> u64 + Send + Sync;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (source, _script) = ScriptedSource::with_rss(3_500 * MB); // over critical
+/// let (source, script) = ScriptedSource::new();
+/// script.set_rss(3_500 * MB); // over critical
 /// let plimsoll = Plimsoll::builder().start_with(source)?;
 /// let layer = AdmissionLayer::new(&plimsoll, Priority::Normal, |job: &Vec<u8>| job.len() as u64);
 /// let service = layer.layer(service_fn(|job: Vec<u8>| async move { Ok::<_, std::io::Error>(job.len()) }));
@@ -37,11 +37,17 @@ type CostFn<Req> = dyn Fn(&Req) -> u64 + Send + Sync;
 /// # Ok(())
 /// # }
 /// ```
-pub struct AdmissionLayer<Req> {
+pub struct AdmissionLayer<Req: 'static> {
+    state: &'static AdmissionState<Req>,
+}
+
+/// Reached without a reference count, as the state of a [`MemoryGuard`](crate::MemoryGuard).
+struct AdmissionState<Req> {
     admission: Admission,
-    plimsoll: Plimsoll,
     priority: Priority,
-    cost: Arc<CostFn<Req>>,
+    cost: Box<dyn Fn(&Req) -> u64 + Send + Sync>,
+    /// Keeps the sampler running for as long as something may be guarded.
+    _plimsoll: Plimsoll,
 }
 
 impl<Req> AdmissionLayer<Req> {
@@ -51,12 +57,13 @@ impl<Req> AdmissionLayer<Req> {
         priority: Priority,
         cost: impl Fn(&Req) -> u64 + Send + Sync + 'static,
     ) -> Self {
-        Self {
+        let state = AdmissionState {
             admission: plimsoll.admission(GuardMode::Enforce),
-            plimsoll: plimsoll.clone(),
             priority,
-            cost: Arc::new(cost),
-        }
+            cost: Box::new(cost),
+            _plimsoll: plimsoll.clone(),
+        };
+        Self { state: Box::leak(Box::new(state)) }
     }
 }
 
@@ -64,32 +71,31 @@ impl<S, Req> Layer<S> for AdmissionLayer<Req> {
     type Service = AdmissionService<S, Req>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AdmissionService { inner, layer: self.clone(), inner_ready: false }
+        AdmissionService { inner, state: self.state, inner_ready: false }
     }
 }
 
 // By hand: a request type need not be `Clone`.
 impl<Req> Clone for AdmissionLayer<Req> {
     fn clone(&self) -> Self {
-        Self {
-            admission: self.admission,
-            plimsoll: self.plimsoll.clone(),
-            priority: self.priority,
-            cost: Arc::clone(&self.cost),
-        }
+        *self
     }
 }
 
+impl<Req> Copy for AdmissionLayer<Req> {}
+
 impl<Req> fmt::Debug for AdmissionLayer<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdmissionLayer").field("priority", &self.priority).finish_non_exhaustive()
+        let mut layer = f.debug_struct("AdmissionLayer");
+        layer.field("priority", &self.state.priority).finish_non_exhaustive()
     }
 }
 
 /// Admits requests of any type by memory; the bytes are held until the response is ready.
-pub struct AdmissionService<S, Req> {
+pub struct AdmissionService<S, Req: 'static> {
     inner: S,
-    layer: AdmissionLayer<Req>,
+    state: &'static AdmissionState<Req>,
+    /// Whether `inner` was ready and has not been called since.
     inner_ready: bool,
 }
 
@@ -102,28 +108,25 @@ where
     type Future = AdmissionFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match self.inner.poll_ready(cx) {
-            Poll::Ready(ready) => {
-                self.inner_ready = ready.is_ok();
-                Poll::Ready(ready.map_err(AdmissionError::Inner))
-            }
-            // While memory is critical nobody queues here.
-            Poll::Pending if self.layer.admission.level() == PressureLevel::Critical => {
-                self.inner_ready = false;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Pending => Poll::Pending,
+        let ready = self.inner.poll_ready(cx);
+        self.inner_ready = matches!(ready, Poll::Ready(Ok(())));
+        match ready {
+            // While it is critical nobody queues here.
+            Poll::Pending if self.state.admission.refuses_to_queue() => Poll::Ready(Ok(())),
+            ready => ready.map_err(AdmissionError::Inner),
         }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let layer = &self.layer;
-        let cost = (layer.cost)(&request);
-        let state = match layer.admission.reserve(cost, None, || Some(layer.priority), false) {
-            Ok(reservation) if mem::take(&mut self.inner_ready) => {
+        let AdmissionState { admission, priority, cost, .. } = self.state;
+        if !mem::take(&mut self.inner_ready) {
+            let refusal = admission.busy_refusal(None);
+            return AdmissionFuture { state: State::Refused { refusal } };
+        }
+        let state = match admission.reserve(cost(&request), None, || Some(*priority), false) {
+            Ok(reservation) => {
                 State::Admitted { inner: self.inner.call(request), reservation: Some(reservation) }
             }
-            Ok(_) => State::Refused { refusal: layer.admission.busy_refusal(None) },
             Err(refusal) => State::Refused { refusal },
         };
         AdmissionFuture { state }
@@ -133,7 +136,7 @@ where
 // By hand: readiness belongs to one handle, so a clone starts without it.
 impl<S: Clone, Req> Clone for AdmissionService<S, Req> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), layer: self.layer.clone(), inner_ready: false }
+        Self { inner: self.inner.clone(), state: self.state, inner_ready: false }
     }
 }
 
@@ -165,7 +168,7 @@ pin_project! {
             // After `inner`: what it holds must be gone before its bytes are given back.
             reservation: Option<Reservation>,
         },
-        Refused { refusal: plimsoll_core::Refusal },
+        Refused { refusal: Refusal },
     }
 }
 
@@ -178,7 +181,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Admitted { inner, reservation } => {
-                let ended = std::task::ready!(inner.poll(cx));
+                let ended = ready!(inner.poll(cx));
+                // Now rather than with the future, which may lie about after its end.
                 drop(reservation.take());
                 Poll::Ready(ended.map_err(AdmissionError::Inner))
             }

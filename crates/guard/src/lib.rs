@@ -21,7 +21,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (source, _script) = ScriptedSource::with_rss(3_500 * MB); // over critical
+//! let (source, script) = ScriptedSource::new();
+//! script.set_rss(3_500 * MB); // over critical
 //! let plimsoll = Plimsoll::builder().start_with(source)?;
 //! let home = service_fn(|_: Request<String>| async { Ok::<_, std::io::Error>(Response::new(String::new())) });
 //! let service = MemoryGuardLayer::new(GuardConfig::new(&plimsoll)).layer(home);

@@ -7,14 +7,11 @@ use plimsoll_core::{
 
 use crate::config::{GuardConfig, RequestHead};
 
-/// More bytes than are ever charged for one request; twice as much is still a number.
-const TOO_MUCH: u64 = 1 << 62;
-
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
 pub(crate) struct GuardState {
     admission: Admission,
-    /// What a request without a body costs if nobody need be asked; else [`TOO_MUCH`] to be
+    /// What a request without a body costs if nobody need be asked, else too much to be
     /// admitted without a question.
     unquestioned_cost: u64,
     config: GuardConfig,
@@ -42,8 +39,8 @@ impl GuardState {
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);
         let unquestioned_cost = match &config.cost {
-            None => config.default_cost.clamp(1, TOO_MUCH),
-            Some(_) => TOO_MUCH,
+            None => config.default_cost.max(1),
+            Some(_) => u64::MAX,
         };
         Box::leak(Box::new(Self { admission, unquestioned_cost, config, _plimsoll: plimsoll }))
     }
@@ -54,20 +51,17 @@ impl GuardState {
         !self.config.observe_only && self.admission.refuses_to_queue()
     }
 
-    /// Admits while memory is far from short and the application declares no costs; `None`
-    /// leaves it to [`GuardState::decide`]. Lends the request to nobody, so that the optimizer
-    /// need not copy it.
+    /// Admits a request without a body while memory is far from short and the application
+    /// declares no costs; `None` leaves it to [`GuardState::decide`]. Lends the request to
+    /// nobody, so that the optimizer need not copy it.
     #[inline]
     pub(crate) fn admit_unquestioned<B>(&self, request: &Request<B>) -> Option<Reservation> {
-        // To find a header costs as much as all the rest, and these methods define no body: only
-        // when memory is short is what they declare believed.
-        let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
-        let body = if bodiless { 0 } else { declared_body(request.headers()) };
-        // Neither is above `TOO_MUCH`.
-        let cost = self.unquestioned_cost + body;
-        let mut reservation = self.admission.reserve_unquestioned(cost, self.route(request))?;
-        reservation.note_buffered(body);
-        Some(reservation)
+        // These methods define no body, and to find a header costs as much as all the rest: what
+        // they declare is believed only when memory is short.
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        self.admission.reserve_unquestioned(self.unquestioned_cost, self.route(request))
     }
 
     #[inline(never)]
@@ -138,11 +132,11 @@ fn declared_body(headers: &HeaderMap) -> u64 {
     }
 }
 
-/// Digits only: `str::parse` would take a sign. At most [`TOO_MUCH`].
+/// Digits only: `str::parse` would take a sign. A number past 64 bits is as large as can be.
 #[inline]
 fn decimal(text: &[u8]) -> u64 {
-    /// So many digits stay below [`TOO_MUCH`].
-    const SHORT: usize = 18;
+    /// So many digits always fit.
+    const SHORT: usize = 19;
     let mut number = 0_u64;
     for byte in text {
         let digit = byte.wrapping_sub(b'0');
@@ -151,7 +145,7 @@ fn decimal(text: &[u8]) -> u64 {
         }
         number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
     }
-    if text.len() > SHORT { TOO_MUCH } else { number }
+    if text.len() > SHORT { u64::MAX } else { number }
 }
 
 #[cfg(test)]
@@ -172,10 +166,10 @@ mod tests {
             ("1e9", 0),
             ("0x10", 0),
             ("5, 5", 0),
-            ("999999999999999999", 999_999_999_999_999_999),
-            ("1000000000000000000", TOO_MUCH),
-            ("18446744073709551617", TOO_MUCH),
-            ("99999999999999999999999999", TOO_MUCH),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
+            ("10000000000000000000", u64::MAX),
+            ("18446744073709551617", u64::MAX),
+            ("99999999999999999999999999", u64::MAX),
             ("99999999999999999999x", 0),
         ] {
             assert_eq!(decimal(text.as_bytes()), expected, "{text:?}");

@@ -13,6 +13,8 @@ pub(crate) const CHILD: &str = "serve";
 /// Two lengths: what starting costs is in both, so their difference is requests only.
 const SHORT: u64 = 10;
 const LONG: u64 = 1_000 + SHORT;
+/// Requests of a long run.
+pub(crate) const REQUESTS: u64 = LONG * ROUND;
 
 /// Instructions per request, rounded; `None` without valgrind.
 pub(crate) fn instructions(variant: Variant) -> Option<u64> {

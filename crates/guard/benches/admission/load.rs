@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use axum::{Router, routing::any};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -22,6 +23,12 @@ use tower::{Layer, Service, ServiceBuilder};
 
 /// Requests made outside the counted loop, then served inside it.
 pub(crate) const ROUND: u64 = 64;
+
+/// What an admitted request without a declared body may cost beyond the bare service.
+const MOST_INSTRUCTIONS: u64 = 100;
+/// The same where `Content-Length` has to be found in the header map and read, which costs more
+/// than the admission itself.
+const MOST_WITH_DECLARED_BODY: u64 = 400;
 
 /// A file that does not exist, looked for before and after the rounds.
 pub(crate) const MARK: &str = "/plimsoll-admission-mark";
@@ -40,6 +47,8 @@ enum Stack {
     Guard,
     /// The nearest that tower itself has.
     LoadShedConcurrencyLimit,
+    Router,
+    GuardedRouter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +65,7 @@ const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
 
 impl Variant {
     pub(crate) fn all() -> &'static [Self] {
-        const ALL: [[Variant; 2]; 7] = [
+        const ALL: [[Variant; 2]; 9] = [
             variants(Stack::Bare, Ask::Bare),
             variants(Stack::Bare, Ask::Get),
             variants(Stack::Bare, Ask::Post),
@@ -64,6 +73,8 @@ impl Variant {
             variants(Stack::Guard, Ask::Get),
             variants(Stack::Guard, Ask::Post),
             variants(Stack::LoadShedConcurrencyLimit, Ask::Get),
+            variants(Stack::Router, Ask::Get),
+            variants(Stack::GuardedRouter, Ask::Get),
         ];
         ALL.as_flattened()
     }
@@ -73,17 +84,33 @@ impl Variant {
     }
 
     pub(crate) fn bare(self) -> Self {
-        Self { stack: Stack::Bare, ..self }
+        let stack = match self.stack {
+            Stack::Router | Stack::GuardedRouter => Stack::Router,
+            _ => Stack::Bare,
+        };
+        Self { stack, ..self }
     }
 
     pub(crate) fn is_guarded(self) -> bool {
-        self.stack == Stack::Guard
+        matches!(self.stack, Stack::Guard | Stack::GuardedRouter)
+    }
+
+    /// The most instructions over bare, where there is a limit.
+    pub(crate) fn limit(self) -> Option<u64> {
+        match (self.stack, self.ask) {
+            (Stack::Guard, Ask::Bare | Ask::Get) => Some(MOST_INSTRUCTIONS),
+            (Stack::Guard, Ask::Post) => Some(MOST_WITH_DECLARED_BODY),
+            // Beyond the guard's own, the optimizer copies the router's larger future.
+            _ => None,
+        }
     }
 
     pub(crate) fn name(self) -> String {
         let stack = match self.stack {
             Stack::Bare => "bare",
             Stack::Guard => "guard",
+            Stack::Router => "axum Router",
+            Stack::GuardedRouter => "guard around axum Router",
             Stack::LoadShedConcurrencyLimit => "LoadShed + ConcurrencyLimit",
         };
         let ask = match self.ask {
@@ -107,6 +134,10 @@ impl Variant {
         match self.stack {
             Stack::Bare => self.drive(inner, rounds),
             Stack::Guard => self.drive(MemoryGuardLayer::new(config).layer(inner), rounds),
+            Stack::Router => self.drive(router(), rounds),
+            Stack::GuardedRouter => {
+                self.drive(MemoryGuardLayer::new(config).layer(router()), rounds);
+            }
             Stack::LoadShedConcurrencyLimit => {
                 let stack = ServiceBuilder::new().load_shed().concurrency_limit(1_000);
                 self.drive(stack.service(inner), rounds);
@@ -117,7 +148,7 @@ impl Variant {
     fn drive<S, B>(self, mut service: S, rounds: u64)
     where
         S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone,
-        {
+    {
         for round in 0..=rounds {
             // Before and after a first round, in which everything is set up, marking included.
             if round <= 1 {
@@ -132,6 +163,10 @@ impl Variant {
         }
         mark();
     }
+}
+
+fn router() -> Router {
+    Router::new().route("/", any(async || ()))
 }
 
 /// Makes one system call that stands out in a trace.

@@ -1,8 +1,8 @@
 //! What the guard adds to an admitted request while memory is healthy.
 //!
 //! `cargo bench -p plimsoll-guard --bench admission` counts instructions with callgrind and system
-//! calls with strace, each where it is installed. `-- --check` fails above [`MOST_INSTRUCTIONS`]
-//! or at one system call. Counts rather than times: they repeat on a shared machine.
+//! calls with strace, each where it is installed. `-- --check` fails above the limits that
+//! the table shows, and at one system call. Counts rather than times: they repeat on a shared machine.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 mod count;
@@ -11,9 +11,6 @@ mod load;
 use std::process::ExitCode;
 
 use crate::load::Variant;
-
-/// What one admitted request may cost beyond the bare service.
-const MOST_INSTRUCTIONS: u64 = 100;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,14 +43,14 @@ fn measure(check: bool) -> ExitCode {
             break;
         };
         let over = all.saturating_sub(bare);
-        let limit = variant.is_guarded().then_some(MOST_INSTRUCTIONS);
+        let limit = variant.limit();
         let shown = limit.map_or_else(String::new, |limit| limit.to_string());
         println!("{:<44}{all:>8}{over:>12}{shown:>12}", variant.name());
         if limit.is_some_and(|limit| over > limit) {
             faults.push(format!("{}: {over} instructions over bare", variant.name()));
         }
     }
-    println!("\nsystem calls of 64 000 admitted requests (strace)");
+    println!("\nsystem calls of {} admitted requests (strace)", count::REQUESTS);
     for variant in Variant::all().iter().filter(|variant| variant.is_guarded()) {
         let Some(calls) = count::system_calls(*variant) else {
             println!("strace is not installed, or may not trace here");
