@@ -67,7 +67,11 @@ impl GuardState {
     #[inline(never)]
     pub(crate) fn decide<B>(&self, request: &Request<B>) -> Decision {
         let head = RequestHead::of(request);
-        let body = declared_body(head.headers);
+        let mut body = declared_body(head.headers);
+        if body > 0 && self.config.is_exempt(head.path()) {
+            // What is never shed could else shut out the others with a made-up length.
+            body = 0;
+        }
         let declared = self.config.cost.as_ref().and_then(|cost| cost(&head));
         let own = declared.unwrap_or(self.config.default_cost);
         let cost = own.saturating_add(body);

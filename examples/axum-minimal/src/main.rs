@@ -24,7 +24,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("report: http://127.0.0.1:3000/api/monitoring/memory");
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
-    plimsoll.shutdown().await;
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let stop = async move {
+        let _ = tokio::signal::ctrl_c().await;
+        plimsoll.shutdown().await; // ends event streams, which would keep the server waiting
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     Ok(())
 }

@@ -13,14 +13,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .peer_from(|extensions| extensions.get::<TcpConnectInfo>()?.remote_addr());
     let (_reporter, health) = tonic_health::server::health_reporter();
 
+    let guard = MemoryGuardLayer::new(GuardConfig::new(&plimsoll));
+    let stop = async move {
+        let _ = tokio::signal::ctrl_c().await;
+        plimsoll.shutdown().await; // ends event streams, which would keep the server waiting
+    };
+
     println!("report: http://127.0.0.1:3000/api/monitoring/memory");
     Server::builder()
         .accept_http1(true) // for curl and browsers
         .layer(monitor) // the first is the outermost
-        .layer(MemoryGuardLayer::new(GuardConfig::new(&plimsoll)))
+        .layer(guard)
         .add_service(health)
-        .serve("127.0.0.1:3000".parse()?)
+        .serve_with_shutdown("127.0.0.1:3000".parse()?, stop)
         .await?;
-    plimsoll.shutdown().await;
     Ok(())
 }
