@@ -7,6 +7,9 @@ use plimsoll_core::{
 
 use crate::config::{GuardConfig, RequestHead};
 
+/// A declared body up to this needs no second look on an exempt path, in bytes.
+const SMALL_BODY: u64 = 64 * 1024;
+
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
 pub(crate) struct GuardState {
@@ -68,7 +71,7 @@ impl GuardState {
     pub(crate) fn decide<B>(&self, request: &Request<B>) -> Decision {
         let head = RequestHead::of(request);
         let mut body = declared_body(head.headers);
-        if body > 0 && self.config.is_exempt(head.path()) {
+        if body > SMALL_BODY && self.config.is_exempt(head.path()) {
             // What is never shed could else shut out the others with a made-up length.
             body = 0;
         }
@@ -79,8 +82,7 @@ impl GuardState {
         let route = self.route(request);
         match self.admission.reserve(cost, route, priority, self.config.observe_only) {
             Ok(mut reservation) => {
-                // What was not charged was not believed either.
-                reservation.note_buffered(body.min(reservation.bytes()));
+                reservation.note_buffered(body);
                 Decision::Admitted(reservation)
             }
             Err(refusal) => {

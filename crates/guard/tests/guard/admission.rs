@@ -79,7 +79,7 @@ async fn a_made_up_length_on_an_exempt_path_shuts_nobody_out() {
         let service = ok_service(ship.config().exempt("/livez"));
         let mut held = Vec::new();
         for length in [
-            "190000000",
+            "9000000",
             "240000000",
             "999999999999",
             "18446744073709551615",

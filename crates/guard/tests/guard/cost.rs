@@ -66,9 +66,11 @@ async fn what_a_get_declares_is_believed_when_memory_is_short() {
 async fn a_body_that_would_fit_later_is_not_too_large() {
     let ship = Ship::idle();
     ship.use_bytes(FULL).await;
-    assert_eq!(ask(&ship, Method::POST, &["10"]).await.0, 503, "an idle process that is full");
+    assert_eq!(ask(&ship, Method::POST, &["100000"]).await.0, 503, "an idle process that is full");
     assert_eq!(ask(&ship, Method::POST, &["100000000"]).await.0, 503);
     assert_eq!(ask(&ship, Method::POST, &["900000000"]).await.0, 413);
+    // Started full: nobody knows yet what would fit.
+    assert_eq!(ask(&Ship::full(), Method::POST, &["100000"]).await.0, 503);
 }
 
 #[tokio::test]

@@ -78,13 +78,22 @@ impl Ship {
 
     /// Waits for the last reservation to go: where a connection's task drops it.
     pub(crate) async fn wait_until_empty(&self) {
-        let empty = async {
-            while self.held() != (0, 0) {
+        self.wait_until_held((0, 0)).await;
+    }
+
+    pub(crate) async fn wait_until_held(&self, expected: (u64, u64)) {
+        in_time(async {
+            while self.held() != expected {
                 tokio::task::yield_now().await;
             }
-        };
-        tokio::time::timeout(Duration::from_secs(10), empty).await.expect("everything given back");
+        })
+        .await;
     }
+}
+
+/// Fails rather than hangs.
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(10), future).await.unwrap()
 }
 
 pub(crate) fn guarded(config: GuardConfig) -> (MockGuard, Handle<Ask, Reply>) {

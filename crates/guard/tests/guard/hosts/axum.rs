@@ -13,7 +13,7 @@ use tokio::{
 };
 use tower::{Service, ServiceBuilder, ServiceExt, make::Shared};
 
-use crate::support::Ship;
+use crate::support::{Ship, in_time};
 
 fn router() -> Router {
     Router::new()
@@ -132,7 +132,7 @@ async fn ask_over_tcp(server: &Server, path: &str) -> String {
     let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    in_time(stream.read_to_string(&mut answer)).await.unwrap();
     answer.lines().next().unwrap().to_owned()
 }
 

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::support::Ship;
+use crate::support::{Ship, in_time};
 
 type Outgoing = BoxBody<Bytes, Infallible>;
 
@@ -135,9 +135,7 @@ async fn a_client_that_disconnects_gives_its_bytes_back() {
         let server = serve(&ship).await;
         let mut client = Client::connect(&server, version).await;
         let asking = tokio::spawn(async move { client.ask("/waits", None).await.map(drop) });
-        while ship.held() != (1, DEFAULT_REQUEST_COST_BYTES) {
-            tokio::task::yield_now().await;
-        }
+        ship.wait_until_held((1, DEFAULT_REQUEST_COST_BYTES)).await;
         asking.abort();
         ship.wait_until_empty().await;
     }
@@ -165,6 +163,6 @@ async fn an_upload_that_does_not_fit_is_answered_before_it_is_sent() {
     stream.write_all(head).await.unwrap();
     let mut answer = String::new();
     // It ends, since nobody will read the body.
-    stream.read_to_string(&mut answer).await.unwrap();
+    in_time(stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
