@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    ops::RangeInclusive,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -12,9 +13,10 @@ use plimsoll_core::Reservation;
 
 use crate::body::MemoryGuardBody;
 
-/// A response whose exact length is above this is taken for a file or a proxied stream, which
-/// is not held in memory as a whole.
-const LONGEST_BUFFERED_BODY: u64 = 8 << 20;
+/// Exact lengths of responses that are noted as held in memory. A shorter one is part of what
+/// each request costs; a longer one is taken for a file or a proxied stream, which does not lie
+/// in memory as a whole.
+const BUFFERED_BODY: RangeInclusive<u64> = 4 << 10..=8 << 20;
 
 pin_project! {
     /// Response future of [`MemoryGuard`](crate::MemoryGuard).
@@ -58,7 +60,7 @@ impl<F> MemoryGuardFuture<F> {
 /// Bytes of a response that lie in memory when its head is sent.
 #[inline]
 fn buffered<B: Body>(body: &B) -> u64 {
-    body.size_hint().exact().filter(|bytes| *bytes <= LONGEST_BUFFERED_BODY).unwrap_or(0)
+    body.size_hint().exact().filter(|bytes| BUFFERED_BODY.contains(bytes)).unwrap_or(0)
 }
 
 /// Apart, so that the optimizer lays out the other branch for itself.
