@@ -128,6 +128,15 @@ impl Chat {
         self.child.id()
     }
 
+    /// Waits until the log says `text`: what the server writes is read a moment later.
+    ///
+    /// # Panics
+    /// When it does not within 5 s.
+    pub async fn says(&self, text: &str) {
+        let said = async || self.log().contains(text).then_some(());
+        eventually(Duration::from_secs(5), text, said).await;
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         text(&self.log)

@@ -90,13 +90,18 @@ async fn all_mistakes_are_told_at_once_and_a_pair_out_of_order_is_one() {
     ])
     .await;
     assert!(text.contains("warning (3000MB) must be lower than critical (2000MB)"), "{text}");
+    // One of the two against the default of the other, and a share of no limit.
+    for value in ["4000", "70%"] {
+        let text = refused_start(&[("MEMORY_WARNING_THRESHOLD", value)]).await;
+        let named = text.contains("MEMORY_WARNING_THRESHOLD=") && text.contains("accepted");
+        assert!(named, "{text}");
+    }
 }
 
 #[tokio::test]
 async fn an_unknown_name_is_warned_about_and_stops_nothing() {
     let chat = Chat::start_with(&[], &[("MEMORY_WARN_THRESHOLD", "1000")]).await;
-    let log = chat.log();
-    assert!(log.contains("did you mean MEMORY_WARNING_THRESHOLD?"), "{log}");
+    chat.says("did you mean MEMORY_WARNING_THRESHOLD?").await;
     assert_eq!(chat.report().await["thresholds"]["source"], "default");
 }
 

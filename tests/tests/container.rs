@@ -102,5 +102,5 @@ async fn thresholds_above_the_limit_start_with_a_warning() {
         alerts.iter().find(|alert| alert["name"] == "ThresholdAboveLimit").cloned()
     });
     assert_eq!(alert.await["state"], "firing");
-    assert!(chat.log().contains("ThresholdAboveLimit"), "{}", chat.log());
+    chat.says("ThresholdAboveLimit").await;
 }

@@ -12,9 +12,18 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Shortest `--interval`: a tighter loop loads the server that it watches.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What scripts are told.
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done                   5  refused by the server
+    1  unexpected             7  ran, but actions failed
+    2  usage                 10  warning (`report --check`, `doctor`)
+    3  unreachable           11  critical (`report --check`, `doctor`)
+    4  not allowed          130  interrupted";
+
 /// Report, cleanup, monitor and thresholds of a server that runs Plimsoll
 #[derive(Debug, Parser)]
-#[command(name = "plimsoll", version, max_term_width = 100)]
+#[command(name = "plimsoll", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -78,6 +78,17 @@ pub enum StartError {
     /// The thresholds cannot be used.
     #[error(transparent)]
     Thresholds(#[from] ThresholdError),
+    /// The thresholds that the environment sets cannot be used.
+    #[error(
+        "{variables} cannot be used; accepted are MB such as 2000, a size such as 1.5GB or \
+         1500MiB, or a share of the memory limit such as 70%, with warning below critical"
+    )]
+    EnvThresholds {
+        /// The variables that are set, with their values.
+        variables: String,
+        /// Why not.
+        source: ThresholdError,
+    },
     /// A duration is out of range.
     #[error("{name} is {given:?}; accepted are {least:?} to {most:?}")]
     Interval {
@@ -277,7 +288,7 @@ impl PlimsollBuilder {
     fn explicit_thresholds(
         &self,
         limit: Option<u64>,
-    ) -> Result<Option<(Thresholds, ThresholdOrigin)>, ThresholdError> {
+    ) -> Result<Option<(Thresholds, ThresholdOrigin)>, StartError> {
         if let Some(thresholds) = self.thresholds {
             return Ok(Some((thresholds, ThresholdOrigin::Api)));
         }
@@ -285,8 +296,22 @@ impl PlimsollBuilder {
         if warning.is_none() && critical.is_none() {
             return Ok(None);
         }
-        let merged = Thresholds::defaults_for(limit).merged(warning, critical)?;
-        Ok(Some((merged, ThresholdOrigin::Env)))
+        let merged = Thresholds::defaults_for(limit).merged(warning, critical);
+        // Resolved here too, so that a share without a limit is blamed on its variable.
+        match merged.and_then(|merged| merged.resolve(limit).map(|_| merged)) {
+            Ok(merged) => Ok(Some((merged, ThresholdOrigin::Env))),
+            Err(source) => {
+                let named = [
+                    ("MEMORY_WARNING_THRESHOLD", warning),
+                    ("MEMORY_CRITICAL_THRESHOLD", critical),
+                ];
+                let named = named
+                    .iter()
+                    .filter_map(|(name, value)| value.map(|value| format!("{name}={value}")));
+                let variables = named.collect::<Vec<_>>().join(" with ");
+                Err(StartError::EnvThresholds { variables, source })
+            }
+        }
     }
 
     fn assemble(

@@ -420,7 +420,10 @@ fn circumstances(facts: &AlertFacts<'_>, memory: Memory) -> String {
             None => write!(text, "; {} cleanup freed n/a", cleanup.level),
         };
     }
-    text.push_str(if facts.shedding { "; shedding on" } else { "; shedding off" });
+    // At the edge nothing was refused yet, which says nothing of what comes.
+    if facts.shedding {
+        text.push_str("; shedding on");
+    }
     text
 }
 

@@ -28,7 +28,7 @@ pub(crate) const ROUND: u64 = 64;
 const MOST_INSTRUCTIONS: u64 = 100;
 /// The same where `Content-Length` has to be found in the header map and read, which costs more
 /// than the admission itself.
-const MOST_WITH_DECLARED_BODY: u64 = 400;
+const MOST_WITH_DECLARED_BODY: u64 = 450;
 
 /// A file that does not exist, looked for before and after the rounds.
 pub(crate) const MARK: &str = "/plimsoll-admission-mark";

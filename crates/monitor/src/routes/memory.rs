@@ -112,8 +112,16 @@ fn requested_level(members: &Map<String, Value>) -> Result<Option<CleanupLevel>,
     Ok(Some(level))
 }
 
-/// Whether the body asks to change nothing. A value that cannot be read must not mean "no".
+/// Whether the body asks to change nothing. A value that cannot be read must not mean "no", nor
+/// a name with other capitals; members that mean nothing to us are ignored.
 pub(super) fn dry_run(members: &Map<String, Value>) -> Result<bool, Problem> {
+    let misspelt = members.keys().find(|name| {
+        let letters = name.replace(['_', '-'], "");
+        letters.eq_ignore_ascii_case("dryRun") && *name != "dryRun"
+    });
+    if let Some(name) = misspelt {
+        return Err(invalid_member(name, "is not known; did you mean dryRun?"));
+    }
     match members.get("dryRun") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(dry_run)) => Ok(*dry_run),
@@ -134,7 +142,11 @@ fn update_thresholds(plimsoll: &Plimsoll, members: &Map<String, Value>) -> Reply
             vec![fault("", "must be an object with warning, critical or both")],
         ));
     };
-    let mut faults = Vec::new();
+    let mut faults: Vec<_> = asked
+        .keys()
+        .filter(|name| !["warning", "critical"].contains(&name.as_str()))
+        .map(|name| fault(name, "is not known; accepted are warning and critical"))
+        .collect();
     let mut side = |name| match asked.get(name) {
         None | Some(Value::Null) => None,
         Some(value) => serde_json::from_value::<Threshold>(value.clone())

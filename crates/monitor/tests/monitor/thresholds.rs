@@ -86,3 +86,14 @@ async fn what_cannot_be_used_is_pointed_at_and_nothing_changes() {
         .await
         .problem(422, "invalid-thresholds");
 }
+
+#[tokio::test]
+async fn a_misspelt_name_is_refused_before_anything_happens() {
+    let server = Server::start();
+    let body = update(r#"{"warning":1000,"criticle":2500}"#);
+    server.post(MEMORY, &body).await.problem(422, "invalid-thresholds");
+    let body = r#"{"action":"cleanup","dryrun":true}"#;
+    server.post(MEMORY, body).await.problem(422, "invalid-value");
+    assert_eq!(server.plimsoll.report().thresholds.warning, 2_000);
+    assert!(server.plimsoll.cleanups(1).is_empty());
+}
