@@ -145,7 +145,9 @@ fn update_thresholds(plimsoll: &Plimsoll, members: &Map<String, Value>) -> Reply
     let mut faults: Vec<_> = asked
         .keys()
         .filter(|name| !["warning", "critical"].contains(&name.as_str()))
-        .map(|name| fault(name, "is not known; accepted are warning and critical"))
+        // A JSON pointer (RFC 6901) writes these two signs in another way.
+        .map(|name| name.replace('~', "~0").replace('/', "~1"))
+        .map(|name| fault(&name, "is not known; accepted are warning and critical"))
         .collect();
     let mut side = |name| match asked.get(name) {
         None | Some(Value::Null) => None,

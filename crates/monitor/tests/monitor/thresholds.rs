@@ -64,7 +64,7 @@ async fn what_cannot_be_used_is_pointed_at_and_nothing_changes() {
         (r#"{"critical":true}"#, &["/thresholds/critical"]),
         (r#"{"warning":"70%"}"#, &["/thresholds/warning"]),
         ("{}", &["/thresholds"]),
-        (r#"{"warn":1}"#, &["/thresholds"]),
+        (r#"{"warn":1}"#, &["/thresholds/warn"]),
         ("[1000,2000]", &["/thresholds"]),
         ("null", &["/thresholds"]),
     ] {
