@@ -107,7 +107,8 @@ impl GuardConfig {
         self
     }
 
-    /// Sets the priority of requests. Asked only when memory is short.
+    /// Sets the priority of requests. Asked only when memory is short. [`Priority::Critical`] is
+    /// charged in full and has no line, so it is for requests whose declared length is trusted.
     #[must_use]
     pub fn priority(
         mut self,

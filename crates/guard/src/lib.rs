@@ -9,8 +9,9 @@
 //! downloads count for as long as they occupy memory. Lower priorities are shed first.
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost, until the next
-//! reading; tasks that outlive their request; and connections after an upgrade, whose request
-//! ends with the `101`.
+//! reading; a body whose length is not declared; what a `GET` declares while memory is far from
+//! short; tasks that outlive their request; and connections after an upgrade, whose request ends
+//! with the `101`.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -38,7 +39,8 @@
 //! hello-world before any middleware runs, wrapping the router 1 %. Inside axum's
 //! `Router::layer` the guard sees the matched route, with the feature `axum`, and counts by it.
 //! Monitoring routes go outside the guard: last in axum's `.layer` calls, first in tonic's and
-//! `ServiceBuilder`'s.
+//! `ServiceBuilder`'s. Concurrency limits inside the guard refuse everybody while they are
+//! exhausted and memory is critical, exempt paths and priorities included: nobody queues then.
 //!
 //! # Features
 //! | feature | what it adds |
