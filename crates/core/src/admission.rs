@@ -9,7 +9,7 @@ use crate::{
 
 /// Admits or refuses work by memory; a plain reference, free to copy.
 ///
-/// The ledger behind it is kept for the life of the process, about 10 KiB for each
+/// The ledger behind it is kept for the life of the process, about 50 KiB for each
 /// [`Plimsoll`](crate::Plimsoll) started, so that no reference count is touched per request.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission {

@@ -2,7 +2,12 @@
 //!
 //! It lives for as long as the process does (see [`Admission`](crate::Admission)), so that a
 //! reservation holds a plain reference: an `Arc` cloned into each permit is what stops two
-//! threads from scaling.
+//! threads from scaling. Nothing here that a request writes is written by another thread, as
+//! long as memory is far from short; [`account`] has the how and why.
+
+mod account;
+mod reservation;
+mod slots;
 
 use std::sync::{
     OnceLock,
@@ -14,6 +19,13 @@ use std::sync::{
 };
 use std::{thread::Thread, time::Duration};
 
+pub use self::reservation::Reservation;
+pub(crate) use self::slots::Count;
+use self::{
+    account::{Account, Terms},
+    reservation::Extra,
+    slots::{Slot, Slots, threads_seen},
+};
 use crate::{
     clock::{Clock, saturating_millis},
     level::PressureLevel,
@@ -23,27 +35,23 @@ use crate::{
 
 /// A single request is never charged more than this, 1 TiB, so that a made-up length cannot
 /// wrap the sum.
-const LARGEST_COST_BYTES: u64 = 1 << LARGEST_COST_BITS;
-const LARGEST_COST_BITS: u32 = 40;
-
-/// Written by every request.
-#[repr(align(128))]
-#[derive(Debug, Default)]
-struct Flow {
-    reserved: AtomicU64,
-    admitted: AtomicU64,
-    finished: AtomicU64,
-    given_back: AtomicU64,
-    buffered: AtomicU64,
-}
+const LARGEST_COST_BYTES: u64 = 1 << 40;
+/// What a thread may keep as credit, far from every line: more than the requests that one thread
+/// has in flight usually cost, and little beside any server's memory.
+const MOST_CREDIT_BYTES: u64 = 2 << 20;
+/// Below this a credit would not hold a few ordinary requests, so there is none.
+const LEAST_CREDIT_BYTES: u64 = 64 << 10;
+/// All credits together are at most this share of the room that is left: what threads that have
+/// gone quiet keep is missing when the line comes near.
+const CREDIT_ROOM_SHARE: u64 = 16;
 
 /// Written by the sampler, read by every request.
 #[repr(align(128))]
 #[derive(Debug)]
 struct Published {
-    /// Below this sum every request is admitted without another question: the lowest cap, or
-    /// the point at which the sampler wants to look again.
-    unquestioned: AtomicU64,
+    /// Up to where no question is asked: the lowest cap, or the point at which the sampler wants
+    /// to look again.
+    terms: Terms,
     wake_at: AtomicU64,
     low: AtomicU64,
     normal: AtomicU64,
@@ -66,24 +74,17 @@ struct Refused {
 }
 
 /// Reserved bytes, the caps on them, and what became of the requests.
+// In this order, so that a thread's slot is found without adding where the slots begin.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    flow: Flow,
+    slots: Slots,
     published: Published,
+    account: Account,
     refused: Refused,
     routes: RouteTable,
     clock: Clock,
     sampler: OnceLock<Thread>,
-}
-
-/// Bytes promised to one request; dropping it gives them back, once.
-#[derive(Debug)]
-#[must_use = "the bytes are given back when this is dropped"]
-pub struct Reservation {
-    ledger: &'static Ledger,
-    bytes: u64,
-    buffered: u64,
-    route: Option<&'static Route>,
 }
 
 /// Why a request was refused.
@@ -135,9 +136,8 @@ impl Ledger {
     pub(crate) fn new(clock: Clock) -> Self {
         let open = || AtomicU64::new(u64::MAX);
         Self {
-            flow: Flow::default(),
             published: Published {
-                unquestioned: open(),
+                terms: Terms::default(),
                 wake_at: open(),
                 low: open(),
                 normal: open(),
@@ -148,6 +148,8 @@ impl Ledger {
                 valid_until_ms: open(),
                 retry_after_ms: AtomicU64::new(1_000),
             },
+            slots: Slots::default(),
+            account: Account::default(),
             refused: Refused::default(),
             routes: RouteTable::default(),
             clock,
@@ -178,8 +180,11 @@ impl Ledger {
         self.published.retry_after_ms.store(saturating_millis(verdict.retry_after), Relaxed);
         self.published.valid_until_ms.store(saturating_millis(verdict.valid_until), Relaxed);
         self.published.wake_at.store(verdict.wake_at, Relaxed);
+        let unquestioned = low.min(verdict.wake_at);
+        let room = unquestioned.saturating_sub(self.account.granted());
+        self.published.terms.set_most_credit(credit_for(room));
         // Last, so that whoever is questioned finds the caps of this verdict or newer ones.
-        self.published.unquestioned.store(low.min(verdict.wake_at), Release);
+        self.published.terms.unquestioned.store(unquestioned, Release);
     }
 
     /// Charges `cost` bytes while memory is far from short; else charges nothing, and
@@ -191,13 +196,33 @@ impl Ledger {
         cost: u64,
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
-        // 0 or above the largest, in one step.
-        if cost.wrapping_sub(1) >> LARGEST_COST_BITS > 0
-            || !self.charge_up_to(cost, self.published.unquestioned.load(Relaxed))
-        {
-            return None;
+        match self.slots.known() {
+            Some(slot) if Account::charge_credit(&slot.credit, cost, &self.published.terms) => {
+                slot.admitted.add(1);
+                if let Some(route) = route {
+                    slot.route(route.index()).admitted(cost);
+                }
+            }
+            _ if self.reserve_apart(cost, route) => {}
+            _ => return None,
         }
-        Some(self.admitted(cost, route))
+        Some(Reservation::new(self, cost, route))
+    }
+
+    /// The same where it takes more than the credit of a known thread.
+    #[cold]
+    #[inline(never)]
+    fn reserve_apart(&self, cost: u64, route: Option<&'static Route>) -> bool {
+        let terms = &self.published.terms;
+        let charged = cost <= LARGEST_COST_BYTES
+            && match self.slots.mine() {
+                Some(slot) => self.account.charge(&slot.credit, cost, terms),
+                None => self.account.grant_up_to(cost, terms.unquestioned()),
+            };
+        if charged {
+            self.count_admitted(cost, route);
+        }
+        charged
     }
 
     /// Charges `cost` bytes, or refuses. `priority` is asked only when memory is short; `None`
@@ -226,23 +251,6 @@ impl Ledger {
         }
     }
 
-    /// Adds `cost` if the sum then stays within `cap`. A loop rather than an add that is taken
-    /// back: a sum that is too high for a moment would refuse others who fit.
-    #[inline]
-    fn charge_up_to(&self, cost: u64, cap: u64) -> bool {
-        let mut reserved = self.flow.reserved.load(Relaxed);
-        loop {
-            let after = reserved + cost;
-            if after > cap {
-                return false;
-            }
-            match self.flow.reserved.compare_exchange_weak(reserved, after, Relaxed, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => reserved = now,
-            }
-        }
-    }
-
     #[cold]
     fn reserve_questioned(
         &self,
@@ -259,23 +267,23 @@ impl Ledger {
         };
         // Before the decision: an admitted request may be the one that outran the reading.
         self.wake_if_outrun(cost);
-        if self.charge_up_to(cost, cap) {
+        if self.account.grant_up_to(cost, cap) {
             // The reading that the wake brought may have missed this charge.
             self.wake_if_outrun(0);
             return Ok(());
         }
         if !self.published.enforce.load(Relaxed) {
-            self.charge_up_to(cost, u64::MAX);
+            self.account.grant_up_to(cost, u64::MAX);
             return Ok(());
         }
         if self.verdict_expired() {
             self.refused.expired.fetch_add(1, Relaxed);
-            self.charge_up_to(cost, u64::MAX);
+            self.account.grant_up_to(cost, u64::MAX);
             return Ok(());
         }
         if observe_only {
             self.refused.would_have_shed.fetch_add(1, Relaxed);
-            self.charge_up_to(cost, u64::MAX);
+            self.account.grant_up_to(cost, u64::MAX);
             return Ok(());
         }
         self.refused.shed.fetch_add(1, Relaxed);
@@ -306,19 +314,92 @@ impl Ledger {
         Refusal { reason: RefusalReason::Pressure, level, retry_after }
     }
 
-    #[inline]
-    fn admitted(&'static self, bytes: u64, route: Option<&'static Route>) -> Reservation {
-        self.flow.admitted.fetch_add(1, Relaxed);
-        if let Some(route) = route {
-            route.count_admitted(bytes);
+    /// Counts a request whose bytes were charged.
+    fn count_admitted(&self, bytes: u64, route: Option<&'static Route>) {
+        if let Some(slot) = self.slots.mine() {
+            slot.admitted.add(1);
+            if let Some(route) = route {
+                slot.route(route.index()).admitted(bytes);
+            }
+        } else {
+            self.slots.shared.admitted.add_shared(1);
+            if let Some(route) = route {
+                self.slots.shared.route(route.index()).admitted_shared(bytes);
+            }
         }
-        Reservation { ledger: self, bytes, buffered: 0, route }
+    }
+
+    #[cold]
+    fn admitted(&'static self, bytes: u64, route: Option<&'static Route>) -> Reservation {
+        self.count_admitted(bytes, route);
+        Reservation::new(self, bytes, route)
+    }
+
+    /// Gives back what a request was promised, on whichever thread it ends.
+    #[inline(never)]
+    fn finished(&self, bytes: u64, extra: Extra) {
+        // Each way out is the last step of one branch, so that nothing need be saved before it.
+        match self.slots.known() {
+            Some(slot) if Account::return_to_credit(&slot.credit, bytes, &self.published.terms) => {
+                slot.given_back.add(bytes);
+                slot.finished.add(1);
+                if !extra.is_none() {
+                    settle(slot, bytes, extra);
+                }
+            }
+            _ => self.finished_apart(bytes, extra),
+        }
+    }
+
+    /// The same where it is too much for the credit of a known thread.
+    #[cold]
+    #[inline(never)]
+    fn finished_apart(&self, bytes: u64, extra: Extra) {
+        if let Some(slot) = self.slots.mine() {
+            self.account.give_back(&slot.credit, bytes, &self.published.terms);
+            slot.given_back.add(bytes);
+            slot.finished.add(1);
+            return settle(slot, bytes, extra);
+        }
+        if extra.is_taken() {
+            return;
+        }
+        let slot = &self.slots.shared;
+        self.account.return_bytes(bytes);
+        slot.given_back.add_shared(bytes);
+        slot.finished.add_shared(1);
+        slot.buffered.add_shared(0_u64.wrapping_sub(extra.buffered()));
+        if let Some(index) = extra.route_index() {
+            slot.route(index).finished_shared(bytes);
+        }
+    }
+
+    /// Promises more to a request that was admitted, whatever the lines say.
+    #[inline(never)]
+    fn add_promised(&self, more: u64, extra: Extra) {
+        self.wake_if_outrun(more);
+        self.account.grant_up_to(more, u64::MAX);
+        if let Some(index) = extra.route_index() {
+            match self.slots.mine() {
+                Some(slot) => slot.route(index).raised(more),
+                None => self.slots.shared.route(index).raised_shared(more),
+            }
+        }
+    }
+
+    /// Counts bytes of bodies held in memory.
+    #[inline(never)]
+    fn add_buffered(&self, bytes: u64) {
+        match self.slots.mine() {
+            Some(slot) => slot.buffered.add(bytes),
+            None => self.slots.shared.buffered.add_shared(bytes),
+        }
     }
 
     /// Wakes the sampler once per reading when reservations have outrun it.
     fn wake_if_outrun(&self, cost: u64) {
         let wake_at = self.published.wake_at.load(Relaxed);
-        if self.flow.reserved.load(Relaxed).saturating_add(cost) <= wake_at
+        if self.account.granted().saturating_add(cost) <= wake_at
             || self.published.wake_at.swap(u64::MAX, Relaxed) == u64::MAX
         {
             return;
@@ -351,27 +432,32 @@ impl Ledger {
         PressureLevel::from_u8(self.published.level.load(Relaxed))
     }
 
+    /// Bytes promised to requests. While they come and go it can be off by what is on its way
+    /// between a credit and the sum, never by more than the credits.
     pub(crate) fn reserved_bytes(&self) -> u64 {
-        self.flow.reserved.load(Relaxed)
+        let credit = self.slots.sum(|slot| slot.credit.bytes());
+        self.account.granted().saturating_sub(credit)
     }
 
     /// All bytes given back since the start.
     pub(crate) fn given_back_bytes(&self) -> u64 {
-        self.flow.given_back.load(Relaxed)
+        self.slots.sum(|slot| slot.given_back.value())
     }
 
     pub(crate) fn buffered_bytes(&self) -> u64 {
-        self.flow.buffered.load(Relaxed)
+        // Threads are read one after the other, so a moment's sum can be below none at all.
+        let sum = self.slots.sum(|slot| slot.buffered.value());
+        if sum > u64::MAX / 2 { 0 } else { sum }
     }
 
     pub(crate) fn admitted_total(&self) -> u64 {
-        self.flow.admitted.load(Relaxed)
+        self.slots.sum(|slot| slot.admitted.value())
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        // `finished` first: a request that ends between the two loads must not underflow.
-        let finished = self.flow.finished.load(Relaxed);
-        self.flow.admitted.load(Relaxed).saturating_sub(finished)
+        // `finished` first: a request that ends between the two sums must not underflow.
+        let finished = self.slots.sum(|slot| slot.finished.value());
+        self.admitted_total().saturating_sub(finished)
     }
 
     pub(crate) fn shed_total(&self) -> u64 {
@@ -393,55 +479,34 @@ impl Ledger {
 
     /// Every route that has seen a request, by name.
     pub(crate) fn route_figures(&self) -> Vec<RouteFigures> {
-        self.routes.figures(Totals {
+        let totals = Totals {
             admitted: self.admitted_total(),
             in_flight: self.in_flight(),
             reserved: self.reserved_bytes(),
-        })
+        };
+        let counts = |index| self.slots.used().filter_map(move |slot| slot.counted_route(index));
+        self.routes.figures(totals, counts)
     }
 }
 
-impl Reservation {
-    /// Bytes promised; 0 for a request that is never shed.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+/// Takes a request out of what is only counted for some.
+#[inline(never)]
+fn settle(slot: &Slot, bytes: u64, extra: Extra) {
+    if extra.is_taken() {
+        // Not the end of the request: whoever took it over will end it.
+        return slot.finished.add(0_u64.wrapping_sub(1));
     }
-
-    /// Notes that `bytes` of a body are held in memory until this is dropped. They show as
-    /// `arrayBuffers`; they do not change what is reserved.
-    #[inline]
-    pub fn note_buffered(&mut self, bytes: u64) {
-        if bytes > 0 {
-            let bytes = bytes.min(LARGEST_COST_BYTES);
-            self.buffered += bytes;
-            self.ledger.flow.buffered.fetch_add(bytes, Relaxed);
-        }
+    slot.buffered.add(0_u64.wrapping_sub(extra.buffered()));
+    if let Some(index) = extra.route_index() {
+        slot.route(index).finished(bytes);
     }
 }
 
-impl Drop for Reservation {
-    #[inline]
-    fn drop(&mut self) {
-        let flow = &self.ledger.flow;
-        flow.reserved.fetch_sub(self.bytes, Relaxed);
-        flow.given_back.fetch_add(self.bytes, Relaxed);
-        flow.finished.fetch_add(1, Relaxed);
-        // One test for both, since most requests have neither.
-        if self.buffered > 0 || self.route.is_some() {
-            self.settle();
-        }
-    }
-}
-
-impl Reservation {
-    /// Takes this out of what is only counted for some requests.
-    #[inline(never)]
-    fn settle(&mut self) {
-        self.ledger.flow.buffered.fetch_sub(self.buffered, Relaxed);
-        if let Some(route) = self.route {
-            route.count_finished(self.bytes);
-        }
-    }
+/// The most that a thread may keep as credit when so much room is left to all.
+fn credit_for(room: u64) -> u64 {
+    let threads = threads_seen().max(1) as u64;
+    let share = room / CREDIT_ROOM_SHARE / threads;
+    if share < LEAST_CREDIT_BYTES { 0 } else { share.min(MOST_CREDIT_BYTES) }
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! Counters per route, bounded: 200 names, then `<other>`.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::{
-        Mutex, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+use std::sync::{
+    Mutex, OnceLock, PoisonError,
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
     },
 };
 
-use crate::ledger::RefusalReason;
+use crate::ledger::{Count, RefusalReason};
 
 /// Names kept before the rest shares `<other>`.
 pub const MOST_ROUTES: usize = 200;
@@ -19,19 +16,59 @@ pub const MOST_ROUTES: usize = 200;
 pub const UNMATCHED_ROUTE: &str = "<unmatched>";
 /// The route of every name past the first [`MOST_ROUTES`].
 pub const OTHER_ROUTE: &str = "<other>";
+/// Those that are counted for each thread: the names, and `<other>`.
+pub(crate) const ROUTE_COUNTERS: usize = MOST_ROUTES + 1;
 /// Twice the names and more, so that probes stay short.
 const SLOTS: usize = 512;
 
-/// What one route did since the start.
+/// One route: its name, its refusals, and where its requests are counted.
 #[derive(Debug)]
 pub struct Route {
     name: Box<str>,
-    admitted: AtomicU64,
-    finished: AtomicU64,
-    reserved: AtomicU64,
+    index: usize,
     shed_memory: AtomicU64,
     shed_too_large: AtomicU64,
     last_reason: AtomicU8,
+}
+
+/// What one thread counted for one route.
+#[derive(Debug, Default)]
+pub(crate) struct RouteCounts {
+    admitted: Count,
+    finished: Count,
+    reserved: Count,
+}
+
+impl RouteCounts {
+    #[inline]
+    pub(crate) fn admitted(&self, bytes: u64) {
+        self.admitted.add(1);
+        self.reserved.add(bytes);
+    }
+
+    #[inline]
+    pub(crate) fn finished(&self, bytes: u64) {
+        self.finished.add(1);
+        self.reserved.add(0_u64.wrapping_sub(bytes));
+    }
+
+    pub(crate) fn raised(&self, bytes: u64) {
+        self.reserved.add(bytes);
+    }
+
+    pub(crate) fn raised_shared(&self, bytes: u64) {
+        self.reserved.add_shared(bytes);
+    }
+
+    pub(crate) fn admitted_shared(&self, bytes: u64) {
+        self.admitted.add_shared(1);
+        self.reserved.add_shared(bytes);
+    }
+
+    pub(crate) fn finished_shared(&self, bytes: u64) {
+        self.finished.add_shared(1);
+        self.reserved.add_shared(0_u64.wrapping_sub(bytes));
+    }
 }
 
 /// One route's figures at one moment.
@@ -62,7 +99,6 @@ pub(crate) struct RouteTable {
     adding: Mutex<usize>,
     /// Set once no name can be added, so that later ones need not take the lock to hear so.
     full: AtomicBool,
-    hasher: RandomState,
 }
 
 impl std::fmt::Debug for RouteTable {
@@ -75,11 +111,10 @@ impl Default for RouteTable {
     fn default() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| OnceLock::new()).collect(),
-            unmatched: Route::new(UNMATCHED_ROUTE),
-            other: Route::new(OTHER_ROUTE),
+            unmatched: Route::new(UNMATCHED_ROUTE, ROUTE_COUNTERS),
+            other: Route::new(OTHER_ROUTE, MOST_ROUTES),
             adding: Mutex::new(0),
             full: AtomicBool::new(false),
-            hasher: RandomState::new(),
         }
     }
 }
@@ -91,7 +126,7 @@ impl RouteTable {
 
     /// Returns the counters of `name`, added if there is room, else those of `<other>`.
     pub(crate) fn find(&self, name: &str) -> &'static Route {
-        let start = self.slot_of(name);
+        let start = slot_of(name);
         for step in 0..SLOTS {
             match self.slots[(start + step) % SLOTS].get() {
                 Some(route) if *route.name == *name => return route,
@@ -115,8 +150,8 @@ impl RouteTable {
                 Some(_) => {}
                 None if *names >= MOST_ROUTES => return self.other,
                 None => {
+                    let route = slot.get_or_init(|| Route::new(name, *names));
                     *names += 1;
-                    let route = slot.get_or_init(|| Route::new(name));
                     self.full.store(*names >= MOST_ROUTES, Release);
                     return route;
                 }
@@ -125,27 +160,29 @@ impl RouteTable {
         self.other
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
-    fn slot_of(&self, name: &str) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(name.as_bytes());
-        hasher.finish() as usize % SLOTS
-    }
-
     fn named(&self) -> impl Iterator<Item = &'static Route> + '_ {
         self.slots.iter().filter_map(|slot| slot.get().copied()).chain([self.other])
     }
 
-    /// Every route that has seen a request, by name. What no named route was admitted for is
-    /// the unmatched one's: requests without a route are not counted a second time.
-    pub(crate) fn figures(&self, totals: Totals) -> Vec<RouteFigures> {
-        let mut figures: Vec<_> = self.named().map(Route::figures).collect();
+    /// Every route that has seen a request, by name; `counts` gives what each thread counted for
+    /// a route. What no named route was admitted for is the unmatched one's: requests without a
+    /// route are not counted a second time.
+    pub(crate) fn figures<'a, I>(
+        &self,
+        totals: Totals,
+        counts: impl Fn(usize) -> I,
+    ) -> Vec<RouteFigures>
+    where
+        I: Iterator<Item = &'a RouteCounts>,
+    {
+        let named = self.named();
+        let mut figures: Vec<_> = named.map(|route| route.figures(counts(route.index))).collect();
         let sum = |of: fn(&RouteFigures) -> u64| figures.iter().map(of).sum::<u64>();
         let unmatched = RouteFigures {
             admitted: totals.admitted.saturating_sub(sum(|route| route.admitted)),
             in_flight: totals.in_flight.saturating_sub(sum(|route| route.in_flight)),
             reserved_bytes: totals.reserved.saturating_sub(sum(|route| route.reserved_bytes)),
-            ..self.unmatched.figures()
+            ..self.unmatched.figures(std::iter::empty())
         };
         figures.push(unmatched);
         figures.retain(RouteFigures::seen);
@@ -168,30 +205,39 @@ impl RouteFigures {
     }
 }
 
+/// Where to look for a name first. The names are route templates of the program, not what
+/// clients choose, so this need only be quick.
+#[inline]
+fn slot_of(name: &str) -> usize {
+    /// 2^64 divided by the golden ratio, which spreads neighbours (Knuth, TAOCP 6.4).
+    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut hash = name.len() as u64;
+    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    for word in words {
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD);
+    }
+    for byte in rest {
+        hash = (hash.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(SPREAD);
+    }
+    (hash >> 32) as usize % SLOTS
+}
+
 impl Route {
     /// Kept for the life of the process, like the ledger; at most 202 of them.
-    fn new(name: &str) -> &'static Self {
+    fn new(name: &str, index: usize) -> &'static Self {
         Box::leak(Box::new(Self {
             name: name.into(),
-            admitted: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            reserved: AtomicU64::new(0),
+            index,
             shed_memory: AtomicU64::new(0),
             shed_too_large: AtomicU64::new(0),
             last_reason: AtomicU8::new(0),
         }))
     }
 
+    /// Which of the counters of a thread are this route's.
     #[inline]
-    pub(crate) fn count_admitted(&self, bytes: u64) {
-        self.admitted.fetch_add(1, Relaxed);
-        self.reserved.fetch_add(bytes, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn count_finished(&self, bytes: u64) {
-        self.finished.fetch_add(1, Relaxed);
-        self.reserved.fetch_sub(bytes, Relaxed);
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     pub(crate) fn count_shed(&self, reason: RefusalReason) {
@@ -203,14 +249,19 @@ impl Route {
         self.last_reason.store(code, Relaxed);
     }
 
-    fn figures(&self) -> RouteFigures {
-        let finished = self.finished.load(Relaxed);
-        let admitted = self.admitted.load(Relaxed);
+    fn figures<'a>(&self, counts: impl Iterator<Item = &'a RouteCounts>) -> RouteFigures {
+        let (mut admitted, mut finished, mut reserved) = (0_u64, 0_u64, 0_u64);
+        for count in counts {
+            finished = finished.wrapping_add(count.finished.value());
+            admitted = admitted.wrapping_add(count.admitted.value());
+            reserved = reserved.wrapping_add(count.reserved.value());
+        }
         RouteFigures {
             name: self.name.to_string(),
             admitted,
             in_flight: admitted.saturating_sub(finished),
-            reserved_bytes: self.reserved.load(Relaxed),
+            // Threads are read one after the other: a moment's sum can be below nothing.
+            reserved_bytes: if reserved > u64::MAX / 2 { 0 } else { reserved },
             shed_memory: self.shed_memory.load(Relaxed),
             shed_too_large: self.shed_too_large.load(Relaxed),
             last_reason: match self.last_reason.load(Relaxed) {
@@ -226,14 +277,36 @@ impl Route {
 mod tests {
     use super::*;
 
+    /// A table with the counters of one thread.
+    struct Counted {
+        table: RouteTable,
+        counts: Vec<RouteCounts>,
+    }
+
+    impl Counted {
+        fn new() -> Self {
+            let counts =
+                std::iter::repeat_with(RouteCounts::default).take(ROUTE_COUNTERS).collect();
+            Self { table: RouteTable::default(), counts }
+        }
+
+        fn admitted(&self, name: &str, bytes: u64) {
+            self.counts[self.table.find(name).index()].admitted(bytes);
+        }
+
+        fn figures(&self, totals: Totals) -> Vec<RouteFigures> {
+            self.table.figures(totals, |index| self.counts.get(index).into_iter())
+        }
+    }
+
     #[test]
     fn the_same_name_finds_the_same_counters() {
-        let table = RouteTable::default();
-        table.find("/a").count_admitted(10);
-        table.find("/a").count_admitted(5);
-        table.find("/a").count_finished(10);
-        table.find("/b").count_shed(RefusalReason::NeverFits);
-        let figures = table.figures(Totals::default());
+        let counted = Counted::new();
+        counted.admitted("/a", 10);
+        counted.admitted("/a", 5);
+        counted.counts[counted.table.find("/a").index()].finished(10);
+        counted.table.find("/b").count_shed(RefusalReason::NeverFits);
+        let figures = counted.figures(Totals::default());
         assert_eq!(figures.len(), 2);
         assert_eq!(
             (figures[0].admitted, figures[0].in_flight, figures[0].reserved_bytes),
@@ -244,20 +317,20 @@ mod tests {
 
     #[test]
     fn what_no_route_claims_is_unmatched() {
-        let table = RouteTable::default();
-        table.find("/a").count_admitted(10);
-        let figures = table.figures(Totals { admitted: 3, in_flight: 2, reserved: 15 });
+        let counted = Counted::new();
+        counted.admitted("/a", 10);
+        let figures = counted.figures(Totals { admitted: 3, in_flight: 2, reserved: 15 });
         let unmatched = figures.iter().find(|route| route.name == UNMATCHED_ROUTE).expect("seen");
         assert_eq!((unmatched.admitted, unmatched.in_flight, unmatched.reserved_bytes), (2, 1, 5));
     }
 
     #[test]
     fn past_200_names_the_rest_shares_one() {
-        let table = RouteTable::default();
+        let counted = Counted::new();
         for index in 0..500 {
-            table.find(&format!("/{index}")).count_admitted(1);
+            counted.admitted(&format!("/{index}"), 1);
         }
-        let figures = table.figures(Totals::default());
+        let figures = counted.figures(Totals::default());
         assert_eq!(figures.len(), MOST_ROUTES + 1);
         let other = figures.iter().find(|route| route.name == OTHER_ROUTE).expect("present");
         assert_eq!(other.admitted, 300);
@@ -270,22 +343,22 @@ mod tests {
             table.find(&format!("/{index}"));
         }
         let _adding = table.adding.lock().expect("not poisoned");
-        assert_eq!(table.find("/other").figures().name, OTHER_ROUTE);
-        assert_eq!(table.find("/7").figures().name, "/7");
+        assert_eq!(*table.find("/other").name, *OTHER_ROUTE);
+        assert_eq!(*table.find("/7").name, *"/7");
     }
 
     #[test]
     fn threads_that_add_the_same_name_share_its_counters() {
         let table = RouteTable::default();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    (0..100).for_each(|i| table.find(&format!("/{i}")).count_admitted(1))
-                });
-            }
+        let found: Vec<Vec<usize>> = std::thread::scope(|scope| {
+            let finds = || (0..100).map(|i| table.find(&format!("/{i}")).index()).collect();
+            let threads = [(); 4].map(|()| scope.spawn(finds));
+            threads.map(|thread| thread.join().expect("no panic")).into()
         });
-        let figures = table.figures(Totals::default());
-        assert_eq!(figures.len(), 100);
-        assert!(figures.iter().all(|route| route.admitted == 4));
+        assert!(found.iter().all(|indexes| *indexes == found[0]));
+        let mut indexes = found[0].clone();
+        indexes.sort_unstable();
+        indexes.dedup();
+        assert_eq!(indexes.len(), 100, "each name has counters of its own");
     }
 }

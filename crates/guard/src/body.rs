@@ -1,13 +1,17 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use plimsoll_core::Reservation;
+
+/// Last data of at least this many bytes keeps the reservation until the server has sent it; to
+/// keep it costs one allocation.
+const LEAST_KEPT: usize = 16 << 10;
 
 pin_project! {
     /// Response body of [`MemoryGuard`](crate::MemoryGuard): the inner one, holding the reserved
@@ -63,7 +67,15 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Held { inner, .. } => inner.poll_frame(cx),
+            KindProjection::Held { mut inner, reservation } => {
+                let frame = ready!(inner.as_mut().poll_frame(cx));
+                match frame {
+                    Some(Ok(frame)) if inner.is_end_stream() => {
+                        Poll::Ready(Some(Ok(with_last_data(frame, reservation))))
+                    }
+                    frame => Poll::Ready(frame),
+                }
+            }
             KindProjection::Refused { text } if text.is_empty() => Poll::Ready(None),
             KindProjection::Refused { text } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
@@ -88,10 +100,41 @@ where
     }
 }
 
+/// Lets the reservation go with the last data where that is large: a server drops the body as
+/// soon as it has taken everything out of it, and keeps the data for as long as the client takes
+/// to read it.
+fn with_last_data(frame: Frame<Bytes>, reservation: &mut Reservation) -> Frame<Bytes> {
+    frame.map_data(|data| {
+        if data.len() < LEAST_KEPT {
+            // It goes with the body: the server's own buffers are part of what a request costs.
+            return data;
+        }
+        let mut held = reservation.take();
+        held.raise_to(data.len() as u64);
+        held.note_buffered(data.len() as u64);
+        Bytes::from_owner(Cargo { data, _held: held })
+    })
+}
+
+/// Data on its way to the client, and the bytes that are reserved for it.
+struct Cargo {
+    data: Bytes,
+    // After `data`: it must be gone before its bytes are counted as free.
+    _held: Reservation,
+}
+
+impl AsRef<[u8]> for Cargo {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
 impl<B> fmt::Debug for MemoryGuardBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Kind::Held { reservation, .. } => format!("Held({} bytes)", reservation.bytes()),
+            Kind::Held { reservation, .. } => {
+                format!("Held({} bytes)", reservation.bytes())
+            }
             Kind::Refused { .. } => "Refused".to_owned(),
         };
         f.debug_tuple("MemoryGuardBody").field(&kind).finish()

@@ -1,6 +1,5 @@
 use std::{
     future::Future,
-    ops::RangeInclusive,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,11 +12,6 @@ use plimsoll_core::Reservation;
 
 use crate::body::MemoryGuardBody;
 
-/// Exact lengths of responses that are noted as held in memory. A shorter one is part of what
-/// each request costs; a longer one is taken for a file or a proxied stream, which does not lie
-/// in memory as a whole.
-const BUFFERED_BODY: RangeInclusive<u64> = 4 << 10..=8 << 20;
-
 pin_project! {
     /// Response future of [`MemoryGuard`](crate::MemoryGuard).
     ///
@@ -26,41 +20,32 @@ pin_project! {
     #[derive(Debug)]
     pub struct MemoryGuardFuture<F> {
         #[pin]
-        state: State<F>,
+        inner: Inner<F>,
+        // After `inner`: what it holds must be gone before its bytes are given back.
+        reservation: Option<Reservation>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = StateProjection]
-    enum State<F> {
-        Admitted {
-            #[pin]
-            inner: F,
-            // After `inner`: what it holds must be gone before its bytes are given back.
-            reservation: Option<Reservation>,
-        },
+    #[project = InnerProjection]
+    enum Inner<F> {
+        Admitted { #[pin] future: F },
         Refused { answer: Option<Box<Response<Bytes>>> },
     }
 }
 
 impl<F> MemoryGuardFuture<F> {
-    #[inline]
-    pub(crate) fn admitted(inner: F, reservation: Reservation) -> Self {
-        Self { state: State::Admitted { inner, reservation: Some(reservation) } }
+    #[inline(always)]
+    pub(crate) fn admitted(future: F, reservation: Reservation) -> Self {
+        Self { inner: Inner::Admitted { future }, reservation: Some(reservation) }
     }
 
     /// Boxed, so that the rare answer does not make every future larger.
     #[cold]
     pub(crate) fn refused(answer: Response<Bytes>) -> Self {
-        Self { state: State::Refused { answer: Some(Box::new(answer)) } }
+        Self { inner: Inner::Refused { answer: Some(Box::new(answer)) }, reservation: None }
     }
-}
-
-/// Bytes of a response that lie in memory when its head is sent.
-#[inline]
-fn buffered<B: Body>(body: &B) -> u64 {
-    body.size_hint().exact().filter(|bytes| BUFFERED_BODY.contains(bytes)).unwrap_or(0)
 }
 
 /// Apart, so that the optimizer lays out the other branch for itself.
@@ -79,23 +64,24 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Admitted { inner, reservation } => match inner.poll(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Ok(response)) => {
-                    let mut reservation = reservation.take().expect("polled after completion");
-                    Poll::Ready(Ok(response.map(|body| {
-                        reservation.note_buffered(buffered(&body));
-                        MemoryGuardBody::held(body, reservation)
-                    })))
+        let this = self.project();
+        match this.inner.project() {
+            InnerProjection::Admitted { future } => {
+                // Matched in place: what is moved out of the poll first is copied once more.
+                match future.poll(cx) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(answer) => {
+                        // Taken whatever it is: the future may lie about after its end.
+                        let held = this.reservation.take().expect("polled after completion");
+                        Poll::Ready(
+                            answer.map(|response| {
+                                response.map(|body| MemoryGuardBody::held(body, held))
+                            }),
+                        )
+                    }
                 }
-                Poll::Ready(Err(error)) => {
-                    // Now rather than with the future, which may lie about after its end.
-                    drop(reservation.take());
-                    Poll::Ready(Err(error))
-                }
-            },
-            StateProjection::Refused { answer } => Poll::Ready(Ok(refusal(answer))),
+            }
+            InnerProjection::Refused { answer } => Poll::Ready(Ok(refusal(answer))),
         }
     }
 }

@@ -9,8 +9,7 @@
 //! downloads count for as long as they occupy memory. Lower priorities are shed first.
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost, until the next
-//! reading; a body whose length is not declared; what a `GET` declares while memory is far from
-//! short; tasks that outlive their request; and connections after an upgrade, whose request ends
+//! reading; a body whose length is not declared; tasks that outlive their request; and connections after an upgrade, whose request ends
 //! with the `101`.
 //!
 //! ```

@@ -43,6 +43,7 @@ impl<S> MemoryGuard<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for MemoryGuard<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ReqBody: Body,
     ResBody: Body,
 {
     type Response = Response<MemoryGuardBody<ResBody>>;
@@ -91,6 +92,7 @@ impl<S> MemoryGuard<S> {
     ) -> MemoryGuardFuture<S::Future>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+        ReqBody: Body,
     {
         match self.state.decide(&request) {
             Decision::Admitted(reservation) => {

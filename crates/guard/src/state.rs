@@ -1,6 +1,9 @@
 //! What all clones of a guard share, and the decision.
 
-use http::{HeaderMap, Method, Request, header::CONTENT_LENGTH};
+use std::ops::RangeInclusive;
+
+use http::{HeaderMap, Request, header::CONTENT_LENGTH};
+use http_body::Body;
 use plimsoll_core::{
     Admission, GuardMode, Plimsoll, Priority, Refusal, RefusalReason, Reservation, Route,
 };
@@ -9,6 +12,14 @@ use crate::config::{GuardConfig, RequestHead};
 
 /// A declared body up to this needs no second look on an exempt path, in bytes.
 const SMALL_BODY: u64 = 64 * 1024;
+
+/// Exact lengths of bodies that are noted as held in memory. A shorter one is part of what each
+/// request costs; a longer one is taken for a file or a proxied stream, which does not lie in
+/// memory as a whole.
+const BUFFERED_BODY: RangeInclusive<u64> = 4 << 10..=8 << 20;
+
+/// More than any request is charged without a question, in bytes.
+const TOO_MUCH: u64 = u64::MAX / 2;
 
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
@@ -42,8 +53,8 @@ impl GuardState {
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);
         let unquestioned_cost = match &config.cost {
-            None => config.default_cost.max(1),
-            Some(_) => u64::MAX,
+            None => config.default_cost.clamp(1, TOO_MUCH),
+            Some(_) => TOO_MUCH,
         };
         Box::leak(Box::new(Self { admission, unquestioned_cost, config, _plimsoll: plimsoll }))
     }
@@ -54,28 +65,33 @@ impl GuardState {
         !self.config.observe_only && self.admission.refuses_to_queue()
     }
 
-    /// Admits what most requests are, a `GET`, while memory is far from short and the application
-    /// declares no costs; `None` leaves it to [`GuardState::decide`]. Lends the request to nobody,
-    /// so that the optimizer need not copy it.
+    /// Admits a request whose body has a known length, which is what most are, while memory is far
+    /// from short and the application declares no costs; `None` leaves it to
+    /// [`GuardState::decide`]. Lends the request to nobody, so that the optimizer need not copy it.
     // Always: else a call, and a copy of the inner future, costs more than all that is done here.
     #[inline(always)]
-    pub(crate) fn admit_unquestioned<B>(&self, request: &Request<B>) -> Option<Reservation> {
-        // This method defines no body, and to find a header costs as much as all the rest: what a
-        // `GET` declares is believed only when memory is short.
-        if *request.method() != Method::GET {
+    pub(crate) fn admit_unquestioned<B: Body>(&self, request: &Request<B>) -> Option<Reservation> {
+        let body = request.body().size_hint().exact()?;
+        if body >= *BUFFERED_BODY.start() {
+            // Noted beside the ledger too; beside what reading it takes, the longer way is nothing.
             return None;
         }
+        // Neither of the two is near the end of its range.
+        let cost = self.unquestioned_cost.wrapping_add(body);
         match self.route(request) {
             // Apart, so that the optimizer drops what is done for a route.
-            None => self.admission.reserve_unquestioned(self.unquestioned_cost, None),
-            route => self.admission.reserve_unquestioned(self.unquestioned_cost, route),
+            None => self.admission.reserve_unquestioned(cost, None),
+            route => self.admission.reserve_unquestioned(cost, route),
         }
     }
 
     #[inline(never)]
-    pub(crate) fn decide<B>(&self, request: &Request<B>) -> Decision {
+    pub(crate) fn decide<B: Body>(&self, request: &Request<B>) -> Decision {
         let head = RequestHead::of(request);
-        let mut body = declared_body(head.headers);
+        // The server's own word where it has one: it holds the sender to that.
+        let hint = request.body().size_hint();
+        let declared = || declared_body(head.headers).max(hint.lower());
+        let mut body = hint.exact().unwrap_or_else(declared);
         if body > SMALL_BODY && self.config.is_exempt(head.path()) {
             // What is never shed could else shut out the others with a made-up length.
             body = 0;
@@ -87,7 +103,9 @@ impl GuardState {
         let route = self.route(request);
         match self.admission.reserve(cost, route, priority, self.config.observe_only) {
             Ok(mut reservation) => {
-                reservation.note_buffered(body);
+                if let Some(bytes) = buffered(Some(body)) {
+                    reservation.note_buffered(bytes);
+                }
                 Decision::Admitted(reservation)
             }
             Err(refusal) => {
@@ -126,6 +144,12 @@ impl GuardState {
     fn route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
         None
     }
+}
+
+/// Bytes of a body that lie in memory, where its length says so.
+#[inline]
+fn buffered(length: Option<u64>) -> Option<u64> {
+    length.filter(|bytes| BUFFERED_BODY.contains(bytes))
 }
 
 /// The declared length of the body; 0 where none is declared, or one that is no number, which

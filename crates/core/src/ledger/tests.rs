@@ -84,12 +84,13 @@ fn nobody_queues_while_critical_unless_nothing_is_refused() {
 }
 
 #[test]
-fn what_costs_nothing_or_too_much_is_questioned() {
+fn what_costs_too_much_is_questioned() {
     let ledger = ledger();
-    for cost in [0, LARGEST_COST_BYTES + 1, u64::MAX] {
+    ledger.publish(&Verdict { wake_at: 1 << 50, ..verdict(1 << 50, 1 << 50, 1 << 50) });
+    for cost in [LARGEST_COST_BYTES + 1, 1 << 51, u64::MAX] {
         assert!(ledger.reserve_unquestioned(cost, None).is_none(), "{cost}");
     }
-    for cost in [1, LARGEST_COST_BYTES] {
+    for cost in [1, MOST_CREDIT_BYTES, LARGEST_COST_BYTES] {
         assert!(ledger.reserve_unquestioned(cost, None).is_some(), "{cost}");
     }
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
@@ -164,6 +165,78 @@ fn threads_that_reserve_and_drop_at_once_never_pass_the_line() {
                 }
             });
         }
+    });
+    assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
+}
+
+const GB: u64 = 1_000_000_000;
+
+#[test]
+fn far_from_a_line_the_shared_sum_is_not_touched_for_each_request() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    drop(reserve(ledger, 10_000, Priority::Normal));
+    let granted = ledger.account.granted();
+    assert!(granted > 0, "a credit was granted");
+    for _ in 0..1_000 {
+        let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+        assert_eq!((ledger.account.granted(), ledger.reserved_bytes()), (granted, 10_000));
+        drop(held);
+    }
+    assert_eq!((ledger.reserved_bytes(), ledger.admitted_total()), (0, 1_001));
+}
+
+#[test]
+fn what_one_thread_promises_and_another_ends_is_counted_once() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let route = ledger.routes().find("/a");
+    let held: Vec<_> = (0..300)
+        .map(|_| ledger.reserve(20_000, Some(route), || None, false).expect("far from any line"))
+        .collect();
+    assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (300 * 20_000, 300));
+    std::thread::spawn(move || drop(held)).join().expect("no panic");
+    assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
+    let figures = ledger.route_figures();
+    let route = figures.iter().find(|route| route.name == "/a").expect("counted");
+    assert_eq!((route.admitted, route.in_flight, route.reserved_bytes), (300, 0, 0));
+}
+
+#[test]
+fn when_a_line_comes_near_a_thread_gives_its_credit_up_with_its_next_step() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+    assert!(ledger.account.granted() > 10_000);
+    ledger.publish(&verdict(30_000, 30_000, 30_000));
+    let more = reserve(ledger, 20_000, Priority::Normal).expect("exactly as much as is left");
+    assert_eq!(ledger.account.granted(), 30_000);
+    assert!(reserve(ledger, 1, Priority::Normal).is_err());
+    drop((held, more));
+    assert_eq!(ledger.account.granted(), 0, "and none is kept when a request ends");
+}
+
+#[test]
+fn credit_shrinks_with_the_room_that_is_left() {
+    assert_eq!(credit_for(u64::MAX), MOST_CREDIT_BYTES);
+    assert_eq!(credit_for(0), 0);
+    let threads = threads_seen().max(1) as u64;
+    let least = LEAST_CREDIT_BYTES * CREDIT_ROOM_SHARE * threads;
+    assert_eq!((credit_for(least - 1), credit_for(least)), (0, LEAST_CREDIT_BYTES));
+}
+
+#[test]
+fn a_reservation_dropped_while_its_thread_ends_is_given_back() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Vec<Reservation>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+            KEPT.with_borrow_mut(|kept| kept.push(held));
+        });
     });
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
 }

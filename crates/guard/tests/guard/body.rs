@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Full};
-use plimsoll_guard::{MemoryGuardBody, MemoryGuardLayer};
+use plimsoll_guard::{DEFAULT_REQUEST_COST_BYTES, MemoryGuardBody, MemoryGuardLayer};
 use plimsoll_testkit::ScriptedBody;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -60,15 +60,36 @@ async fn trailers_pass() {
 }
 
 #[tokio::test]
-async fn bytes_of_a_whole_body_show_as_buffered_and_a_proxied_file_does_not() {
+async fn large_data_is_charged_until_it_has_been_sent_and_not_only_taken() {
     let ship = Ship::idle();
     let buffered = || ship.plimsoll.report().bytes.array_buffers;
-    let body = through_the_guard(&ship, Full::new(Bytes::from_static(&[7; 5_000]))).await;
-    assert_eq!(buffered(), Some(5_000));
+    let mut body = through_the_guard(&ship, Full::new(Bytes::from_static(&[7; 50_000]))).await;
+    let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(data, &[7; 50_000][..]);
     drop(body);
-    let file = ScriptedBody::new().size_hint(SizeHint::with_exact(1 << 30));
-    let _body = scripted(&ship, file).await;
-    assert_eq!(buffered(), Some(0));
+    assert_eq!((ship.held(), buffered()), ((1, 50_000), Some(50_000)));
+    // A server sends a part, and keeps the rest.
+    let rest = data.slice(40_000..);
+    drop(data);
+    assert_eq!(ship.held(), (1, 50_000));
+    drop(rest);
+    assert_eq!((ship.held(), buffered()), ((0, 0), Some(0)));
+    assert_eq!(ship.figures().admitted, 1);
+}
+
+#[tokio::test]
+async fn small_data_is_part_of_what_a_request_costs() {
+    let ship = Ship::idle();
+    let mut body = scripted(&ship, ScriptedBody::new().data("load").data("line")).await;
+    let first = body.frame().await.unwrap().unwrap();
+    let last = body.frame().await.unwrap().unwrap();
+    assert_eq!(ship.held(), (1, DEFAULT_REQUEST_COST_BYTES));
+    drop(body);
+    assert_eq!(ship.held(), (0, 0));
+    assert_eq!(
+        (first.into_data().unwrap(), last.into_data().unwrap()),
+        ("load".into(), "line".into())
+    );
 }
 
 #[tokio::test]

@@ -3,15 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{HeaderValue, Method, header::CONTENT_LENGTH};
+use http_body::SizeHint;
 use plimsoll_core::MB;
 use plimsoll_guard::DEFAULT_REQUEST_COST_BYTES;
+use plimsoll_testkit::ScriptedBody;
 use tower::{Service, ServiceExt};
 
-use crate::support::{Ask, FULL, Ship, get, ok_service, post};
+use crate::support::{Ask, FULL, Ship, get, ok_service, post, untold};
 
 /// Asks with these lengths; returns the status and what was reserved meanwhile.
 async fn ask(ship: &Ship, method: Method, lengths: &[&'static str]) -> (u16, u64) {
-    let mut request = get("/");
+    let mut request = get("/").map(|_| untold());
     *request.method_mut() = method;
     for length in lengths {
         request.headers_mut().append(CONTENT_LENGTH, HeaderValue::from_static(length));
@@ -52,14 +54,36 @@ async fn a_declared_body_is_charged_whatever_form_its_length_has() {
 }
 
 #[tokio::test]
-async fn what_a_get_declares_is_believed_when_memory_is_short() {
+async fn a_declared_body_is_charged_for_any_method() {
     let ship = Ship::idle();
     let own = DEFAULT_REQUEST_COST_BYTES;
-    assert_eq!(ask(&ship, Method::GET, &["100000000"]).await, (200, own));
-    // 10 MB below critical: above the lowest line, so questions are asked.
-    ship.use_bytes(290 * MB).await;
-    assert_eq!(ask(&ship, Method::GET, &["1000000"]).await, (200, own + MB));
-    assert_eq!(ask(&ship, Method::GET, &["100000000"]).await, (503, 0));
+    for method in [Method::GET, Method::DELETE, Method::PUT] {
+        assert_eq!(ask(&ship, method.clone(), &["1000000"]).await, (200, own + MB), "{method}");
+        assert_eq!(ask(&ship, method.clone(), &["251000000"]).await, (413, 0), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_body_itself_says_of_its_length_is_charged() {
+    let ship = Ship::idle();
+    let own = DEFAULT_REQUEST_COST_BYTES;
+    let lengths = [0, 1, 4_095, 4_096, 100_000, 8 << 20, 200 * MB];
+    for length in lengths {
+        let body = ScriptedBody::new().size_hint(SizeHint::with_exact(length));
+        let answer = ok_service(ship.config()).oneshot(get("/").map(|_| body)).await.unwrap();
+        assert_eq!((answer.status().as_u16(), ship.held().1), (200, own + length));
+    }
+    for length in [251 * MB, u64::MAX] {
+        let body = ScriptedBody::new().size_hint(SizeHint::with_exact(length));
+        let answer = ok_service(ship.config()).oneshot(get("/").map(|_| body)).await.unwrap();
+        assert_eq!((answer.status().as_u16(), ship.held().1), (413, 0));
+    }
+    // At least so much, and who knows how much more.
+    let mut hint = SizeHint::default();
+    hint.set_lower(70_000);
+    let body = ScriptedBody::new().size_hint(hint);
+    let answer = ok_service(ship.config()).oneshot(get("/").map(|_| body)).await.unwrap();
+    assert_eq!((answer.status().as_u16(), ship.held().1), (200, own + 70_000));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use http::{Method, Request, Response};
+use http_body::SizeHint;
 use plimsoll_core::{Clock, GuardFigures, MB, Plimsoll, PressureLevel, Thresholds};
 use plimsoll_guard::{GuardConfig, MemoryGuard, MemoryGuardFuture, MemoryGuardLayer};
 use plimsoll_testkit::{ScriptHandle, ScriptedBody, ScriptedSource};
@@ -117,13 +118,19 @@ pub(crate) fn get(path: &str) -> Ask {
     Request::builder().uri(path).body(ScriptedBody::new()).unwrap()
 }
 
+/// Declares a length in its head; its body says nothing of it.
 pub(crate) fn post(path: &str, length: &str) -> Ask {
     Request::builder()
         .method(Method::POST)
         .uri(path)
         .header("content-length", length)
-        .body(ScriptedBody::new().data("body"))
+        .body(ScriptedBody::new().data("body").size_hint(SizeHint::default()))
         .unwrap()
+}
+
+/// A body whose length only its head tells, if that.
+pub(crate) fn untold() -> ScriptedBody {
+    ScriptedBody::new().size_hint(SizeHint::default())
 }
 
 /// Makes the service ready and calls it.

@@ -24,6 +24,9 @@ use crate::support::{Ship, in_time};
 
 type Outgoing = BoxBody<Bytes, Infallible>;
 
+/// More than sockets and hyper buffer for a client that does not read.
+const LARGE: usize = 20 << 20;
+
 struct Server {
     address: std::net::SocketAddr,
     accepting: AbortHandle,
@@ -41,6 +44,9 @@ async fn handle(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyp
         std::future::pending::<()>().await;
     }
     assert_ne!(request.uri().path(), "/panics");
+    if request.uri().path() == "/large" {
+        return Ok(Response::new(Full::new(vec![7; LARGE].into())));
+    }
     let length = request.into_body().collect().await?.to_bytes().len();
     Ok(Response::new(Full::new(length.to_string().into())))
 }
@@ -165,4 +171,20 @@ async fn an_upload_that_does_not_fit_is_answered_before_it_is_sent() {
     // It ends, since nobody will read the body.
     in_time(stream.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn what_a_slow_reader_has_not_taken_stays_charged() {
+    let ship = Ship::idle();
+    let server = serve(&ship).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut start = [0; 1_000];
+    in_time(stream.read_exact(&mut start)).await.unwrap();
+    // hyper has taken all of the body by now, and dropped it; the client has most to come.
+    ship.wait_until_held((1, LARGE as u64)).await;
+    in_time(tokio::io::copy(&mut (&mut stream).take(LARGE as u64 - 1_000), &mut tokio::io::sink()))
+        .await
+        .unwrap();
+    ship.wait_until_empty().await;
 }
