@@ -31,9 +31,12 @@ use std::sync::Arc;
 
 use plimsoll_core::{HeapSource, ReleaseBackend};
 
+mod attributing;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod glibc;
+mod tally;
 
+pub use self::attributing::{Attributing, Attribution, attribution};
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub use self::glibc::Glibc;
 

@@ -23,6 +23,9 @@ impl Start for PlimsollBuilder {
         if let Some(heap) = plimsoll_alloc::system_heap() {
             builder = builder.default_heap_source(heap);
         }
+        if let Some(meter) = plimsoll_alloc::attribution() {
+            builder = builder.default_allocation_meter(meter);
+        }
         builder.start_with(source)
     }
 }
