@@ -8,6 +8,11 @@ use std::{
 
 use plimsoll_alloc::Attributing;
 
+#[cfg(feature = "jemalloc")]
+use crate::allocators::OverJemalloc;
+#[cfg(feature = "mimalloc")]
+use crate::allocators::OverMimalloc;
+
 /// Blocks held at once: more than a thread's cache of glibc keeps, fewer than jemalloc's.
 pub(crate) const BLOCKS: usize = 64;
 
@@ -58,7 +63,13 @@ impl Variant {
             let counted = Variant { name, run: rounds::<Attributing<A>> };
             (counted, Variant { name: bare, run: rounds::<A> })
         }
-        vec![pair::<System>("system", "bare system")]
+        vec![
+            pair::<System>("system", "bare system"),
+            #[cfg(feature = "jemalloc")]
+            pair::<OverJemalloc>("jemalloc", "bare jemalloc"),
+            #[cfg(feature = "mimalloc")]
+            pair::<OverMimalloc>("mimalloc", "bare mimalloc"),
+        ]
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {

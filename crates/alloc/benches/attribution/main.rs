@@ -5,6 +5,9 @@
 //! shows. Counts rather than times: they repeat on a shared machine.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+#[cfg(any(feature = "jemalloc", feature = "mimalloc"))]
+#[path = "../../tests/allocators/mod.rs"]
+mod allocators;
 mod load;
 
 use std::process::{Command, ExitCode, Stdio};
