@@ -17,7 +17,7 @@ use crate::load::{BLOCKS, Operation, Variant};
 /// First argument of the runs that are counted.
 const CHILD: &str = "work";
 /// Rounds of [`BLOCKS`] blocks in a counted run.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 1_000;
 /// What an allocation and its free may cost more, together: four each. Of a small block, since what is
 /// larger costs its allocator and its first use far more than the check that it gets.
 const PAIR_LIMIT: f64 = 8.0;
@@ -60,7 +60,7 @@ fn measure(check: bool) -> ExitCode {
             }
             let shown = limit.map_or_else(String::new, |limit| format!("{limit:.0}"));
             println!("  {:<46}{pair:>10.1}{shown:>10}", "both");
-            // A hundredth for rounding: the quotients are not exact.
+            // A hundredth, since quotients are not exact.
             faults += usize::from(limit.is_some_and(|limit| pair > limit + 0.01));
         }
     }
@@ -75,6 +75,8 @@ fn per_call(variant: Variant, operation: Operation, size: usize) -> Option<f64> 
     command.arg(format!("--toggle-collect=*{}*", operation.function()));
     command.arg(std::env::current_exe().expect("a running program has a path"));
     command.arg(CHILD).arg(variant.name()).arg(size.to_string());
+    // jemalloc gives pages back by the clock, which would count as well.
+    command.env("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let output = command.output().ok()?;
     let told = String::from_utf8_lossy(&output.stderr);
