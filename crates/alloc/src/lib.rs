@@ -2,29 +2,45 @@
 //!
 //! An allocator keeps what a program frees. The resident set stays up, and a guard that decides by it
 //! sheds for ever although the memory is free to use. A [`ReleaseBackend`] gives such pages back to the
-//! system, and a [`HeapSource`] tells how much of the resident set the program really holds.
+//! system, and a [`HeapSource`] tells how much of the resident set the program really holds. And where
+//! the application has put [`Attributing`] over its allocator, [`attribution`] tells what one stretch of
+//! a thread's work allocates: a request, for instance.
 //!
 //! ```
-//! for backend in plimsoll_alloc::system_backends() {
+//! for backend in plimsoll_alloc::program_backends() {
 //!     backend.release();
 //! }
-//! if let Some(figures) = plimsoll_alloc::system_heap().and_then(|heap| heap.figures()) {
+//! if let Some(figures) = plimsoll_alloc::program_heap().and_then(|heap| heap.figures()) {
 //!     println!("{} of {} bytes in use", figures.allocated_bytes, figures.resident_bytes);
 //! }
 //! ```
 //!
 //! # What it protects
-//! The one crate of Plimsoll with `unsafe` code, all of it calls of the C library. It installs no
-//! allocator, changes no setting unless called for it, and keeps no state.
+//! The one crate of Plimsoll with `unsafe` code: calls of the C library and of the allocators that its
+//! features name, and an allocator that hands every call on. It installs no allocator and changes no
+//! setting unless called for it; its only state is three numbers for each thread, which stay zero
+//! unless the application has installed [`Attributing`].
 //!
 //! # What it cannot see
 //! - Fragmentation: a page is given back only when nothing on it is in use.
-//! - Heaps of other allocators. A program with jemalloc or mimalloc has a glibc heap as well (its C
-//!   libraries use it), so releasing glibc's is right there too, while its figures would tell a
-//!   fraction: [`system_heap`] then gives none.
+//! - Heaps of allocators that no feature names. A program with jemalloc or mimalloc has a glibc heap as
+//!   well (its C libraries use it), so releasing glibc's is right there too, while its figures would
+//!   tell a fraction: [`system_heap`] then gives none.
 //! - Systems without glibc: there [`system_backends`] is empty and [`system_heap`] is `None`.
+//! - Who allocated a block: what a thread frees counts for the scope that it is in, whoever made it.
 //!
-//! MSRV: 1.88. There are no features.
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `jemalloc` | no | `Jemalloc`: release and heap figures; `jemalloc::give_back_after` |
+//! | `mimalloc` | no | `Mimalloc`: release; `mimalloc::purge_after`. mimalloc tells no heap figures |
+//!
+//! A feature builds the allocator's C code and installs nothing; what it adds is in use where the
+//! application has made that allocator its own. The crates that do so are `tikv-jemallocator` and
+//! `mimalloc`; a program has one copy of the C code under them, so their versions have to fit the
+//! ones that this crate asks for (`tikv-jemalloc-sys` 0.6 or 0.7, `libmimalloc-sys` 0.1).
+//!
+//! MSRV: 1.88.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 use std::sync::Arc;

@@ -29,3 +29,15 @@ impl Start for PlimsollBuilder {
         builder.start_with(source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_counting_allocator_there_is_no_meter() {
+        let plimsoll = Plimsoll::builder().start().expect("starts");
+        assert!(plimsoll.allocation_meter().is_none());
+        plimsoll.shutdown().await;
+    }
+}
