@@ -38,14 +38,18 @@ impl ReleaseBackend for Mimalloc {
     }
 
     /// Calls `mi_collect(true)`, which works on the heap of the calling thread, on pages whose thread has
-    /// ended, and on whole free pages of all threads.
+    /// ended, and on all that threads have handed back to the process.
     ///
-    /// On version 3 that is what other threads have freed as well, idle or not: of 256 MiB that two
-    /// of them had freed 7 to 13 MiB were left, 1 to 3 ms later. On version 2 a thread keeps free pages in
-    /// segments of its own, and gives them back only while it allocates and frees, or in a release that runs
-    /// on it: call this from a runtime's hook for threads that go to sleep, such as tokio's
-    /// `on_thread_park`. Neither gives back a page of 64 KiB or more that holds one survivor: with a tenth of
-    /// the blocks kept at random, 188 of 262 MiB stay for blocks of 1 to 64 KiB, and all for 1 KiB.
+    /// On version 3 a thread hands back every page (64 KiB or more) that is wholly free, and so a release
+    /// on any thread does all that can be done: of 256 MiB freed by two other threads 7 to 13 MiB were left
+    /// 1 to 3 ms later, whichever had allocated them and whether they were idle or not. On version 2
+    /// a thread keeps what is free within its segments of 32 MiB and gives it back only while it
+    /// allocates and frees, or in a release on that thread: of 128 MiB that an idle thread had freed 30 were
+    /// left by a release on another, none by its own. There, call this from a runtime's hook for
+    /// threads that go to sleep as well, such as tokio's `on_thread_park`.
+    ///
+    /// Neither version gives back a page with one survivor: with a tenth of the blocks kept at random
+    /// 188 of 262 MiB stay for blocks of 1 to 64 KiB, and all for 1 KiB (`examples/release.rs`).
     #[expect(unsafe_code, reason = "mi_thread_init and mi_collect are C functions")]
     fn release(&self) {
         // SAFETY: takes no pointer and may be called at any time, again as well. A thread that has not
