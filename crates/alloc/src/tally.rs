@@ -85,20 +85,24 @@ impl Tally {
 }
 
 /// Counts for the current thread.
+///
+/// There is always a tally, so the default never comes: `with` would do, but it may panic, which an
+/// allocator must not, and it is a call of its own where a program is built without any LTO.
 #[cfg(any(target_os = "linux", target_os = "macos", all(windows, target_env = "msvc")))]
 #[inline]
-pub(crate) fn with<R>(count: impl FnOnce(&Tally) -> R) -> R {
-    THREAD.with(count)
+pub(crate) fn with<R: Default>(count: impl FnOnce(&Tally) -> R) -> R {
+    THREAD.try_with(count).unwrap_or_default()
 }
 
 /// Counts nothing: where the linker has no thread-locals, the standard library allocates them, and an
 /// allocator that does so at its first use calls itself. There is then no attribution.
 #[cfg(not(any(target_os = "linux", target_os = "macos", all(windows, target_env = "msvc"))))]
-pub(crate) fn with<R>(count: impl FnOnce(&Tally) -> R) -> R {
+pub(crate) fn with<R: Default>(count: impl FnOnce(&Tally) -> R) -> R {
     count(&Tally::new())
 }
 
 /// No layout is larger than `isize::MAX`, and what is in use fits the address space.
+#[inline]
 #[expect(clippy::cast_possible_wrap, reason = "a size is at most isize::MAX")]
 fn signed(size: usize) -> i64 {
     size as i64

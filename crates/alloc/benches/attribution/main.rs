@@ -60,8 +60,8 @@ fn measure(check: bool) -> ExitCode {
             }
             let shown = limit.map_or_else(String::new, |limit| format!("{limit:.0}"));
             println!("  {:<46}{pair:>10.1}{shown:>10}", "both");
-            // A hundredth, since quotients are not exact.
-            faults += usize::from(limit.is_some_and(|limit| pair > limit + 0.01));
+            // Less than an instruction more, since jemalloc's own path differs by some tenths from run to run.
+            faults += usize::from(limit.is_some_and(|limit| pair > limit + 0.5));
         }
     }
     println!("{faults} above the limit");
