@@ -20,6 +20,10 @@ chat *args:
 bench *args:
     cargo bench -p plimsoll-guard --bench admission {{ args }}
 
+# Cost of counting allocations
+bench-alloc *args:
+    cargo bench -p plimsoll-alloc --bench attribution --all-features {{ args }}
+
 # The documentation of all crates
 doc:
     cargo doc --workspace --no-deps --open
