@@ -232,11 +232,11 @@ fn a_reservation_dropped_while_its_thread_ends_is_given_back() {
     }
     let ledger = ledger();
     ledger.publish(&verdict(GB, GB, GB));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
-            KEPT.with_borrow_mut(|kept| kept.push(held));
-        });
+    // Joined, not scoped: a scope ends before the thread has torn down what is local to it.
+    let thread = std::thread::spawn(move || {
+        let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+        KEPT.with_borrow_mut(|kept| kept.push(held));
     });
+    thread.join().expect("no panic");
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
 }
