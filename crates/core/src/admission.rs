@@ -1,17 +1,23 @@
 //! The handle by which a middleware admits work.
 
 use crate::{
-    ledger::{Ledger, Refusal, Reservation},
+    ledger::{Cost, Ledger, Refusal, Reservation},
     level::PressureLevel,
     lines::Priority,
     routes::Route,
 };
 
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("level", &self.level()).finish_non_exhaustive()
+    }
+}
+
 /// Admits or refuses work by memory; a plain reference, free to copy.
 ///
 /// The ledger behind it is kept for the life of the process, about 50 KiB for each
 /// [`Plimsoll`](crate::Plimsoll) started, so that no reference count is touched per request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Admission {
     ledger: &'static Ledger,
 }
@@ -46,7 +52,7 @@ impl Admission {
     #[inline]
     pub fn reserve_unquestioned(
         &self,
-        cost: u64,
+        cost: Cost,
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
         self.ledger.reserve_unquestioned(cost, route)
@@ -55,6 +61,24 @@ impl Admission {
     /// Returns the counters of a route; the first 200 names have their own.
     pub fn route(&self, name: &str) -> &'static Route {
         self.ledger.routes().find(name)
+    }
+
+    /// Whether what requests allocate is attributed to them.
+    pub fn is_attributed(&self) -> bool {
+        self.ledger.meter().is_some()
+    }
+
+    /// What a request of `route` takes beyond its body, in bytes: as learned from those before,
+    /// or a cautious guess where there were none. `None` where nothing is attributed.
+    pub fn learned_cost(&self, route: Option<&'static Route>) -> Option<u64> {
+        self.ledger.meter()?;
+        let route = route.unwrap_or(self.ledger.routes().unmatched());
+        Some(route.learned_or(|| self.ledger.unlearned_cost()))
+    }
+
+    /// What to tell the client of a request that was cancelled; counts nothing.
+    pub fn cancelled_refusal(&self) -> Refusal {
+        self.ledger.cancelled_refusal()
     }
 
     /// Whether work should be refused rather than wait for a busy service: while critical, for

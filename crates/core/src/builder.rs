@@ -363,9 +363,7 @@ impl PlimsollBuilder {
         let alerts = AlertDesk::new(alerts, self.sinks, &runtime, &self.clock);
         Arc::new(Shared {
             // Kept for the life of the process: see `Admission`.
-            ledger: Box::leak(Box::new(Ledger::new(self.clock.clone()))),
-            // The same, for the same reason: it is called at each poll of a request.
-            meter: self.meter.map(|meter| &**Box::leak(Box::new(meter))),
+            ledger: Box::leak(Box::new(Ledger::new(self.clock.clone(), self.meter))),
             clock: self.clock,
             sampler: SamplerGate::default(),
             releaser,
@@ -389,6 +387,7 @@ impl PlimsollBuilder {
             totals: Mutex::default(),
             evaluator: Mutex::new(evaluator),
             latest: Mutex::new(Latest::default()),
+            cancelling: Mutex::default(),
         })
     }
 }

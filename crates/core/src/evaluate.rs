@@ -37,6 +37,7 @@ pub(crate) struct Evaluation {
     pub(crate) figure: u64,
     pub(crate) metric: MemoryMetric,
     pub(crate) marks: Watermarks,
+    pub(crate) limit: Option<u64>,
     pub(crate) edge: Option<LevelEdge>,
     pub(crate) level: PressureLevel,
     pub(crate) period: Duration,
@@ -174,7 +175,7 @@ impl Evaluator {
             valid_until: reading.taken_at + period + VERDICT_GRACE,
             retry_after: self.recovery.retry_after(figure, marks),
         };
-        Some(Evaluation { figure, metric, marks, edge, level, period, verdict })
+        Some(Evaluation { figure, metric, marks, limit, edge, level, period, verdict })
     }
 
     fn metric_for(&mut self, reading: &MemoryReading) -> MemoryMetric {

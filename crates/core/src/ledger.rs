@@ -10,7 +10,7 @@ mod reservation;
 mod slots;
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{
         AtomicBool, AtomicU8, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
@@ -30,7 +30,9 @@ use crate::{
     clock::{Clock, saturating_millis},
     level::PressureLevel,
     lines::{Caps, Priority},
+    meter::AllocationMeter,
     routes::{Route, RouteFigures, RouteTable, Totals},
+    watchlist::Watchlist,
 };
 
 /// A single request is never charged more than this, 1 TiB, so that a made-up length cannot
@@ -44,6 +46,37 @@ const LEAST_CREDIT_BYTES: u64 = 64 << 10;
 /// All credits together are at most this share of the room that is left: what threads that have
 /// gone quiet keep is missing when the line comes near.
 const CREDIT_ROOM_SHARE: u64 = 16;
+
+/// A request of a route that was never seen at work is charged this share of the room ...
+const UNLEARNED_ROOM_SHARE: u64 = 32;
+/// ... and at most this, so that hundreds are let in at once where there is plenty.
+const MOST_UNLEARNED_BYTES: u64 = 8 << 20;
+
+/// Bytes to charge for a request: so few that no sum with them wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost(u64);
+
+impl Cost {
+    /// More than any request is charged; what costs this is never admitted without a question.
+    pub const TOO_MUCH: Self = Self(1 << 62);
+
+    /// Costs `bytes`, or [`Cost::TOO_MUCH`] if that is less.
+    pub fn new(bytes: u64) -> Self {
+        Self(bytes.min(Self::TOO_MUCH.0))
+    }
+
+    /// Costs so many bytes more.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, bytes: u32) -> Self {
+        Self(self.0.wrapping_add(u64::from(bytes)))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(self) -> u64 {
+        self.0
+    }
+}
 
 /// Written by the sampler, read by every request.
 #[repr(align(128))]
@@ -70,19 +103,21 @@ struct Refused {
     shed: AtomicU64,
     would_have_shed: AtomicU64,
     expired: AtomicU64,
+    cancelled: AtomicU64,
     jitter: AtomicU64,
 }
 
 /// Reserved bytes, the caps on them, and what became of the requests.
 // In this order, so that a thread's slot is found without adding where the slots begin.
 #[repr(C)]
-#[derive(Debug)]
 pub(crate) struct Ledger {
     slots: Slots,
     published: Published,
     account: Account,
     refused: Refused,
     routes: RouteTable,
+    watchlist: OnceLock<Watchlist>,
+    meter: Option<Arc<dyn AllocationMeter>>,
     clock: Clock,
     sampler: OnceLock<Thread>,
 }
@@ -95,14 +130,17 @@ pub enum RefusalReason {
     Pressure,
     /// It would not fit even with nothing else in flight and the process healthy.
     NeverFits,
+    /// It was admitted, and ended later since memory stayed critical.
+    Cancelled,
 }
 
 impl RefusalReason {
-    /// The label of `plimsoll_requests_shed_total`: `memory` or `too_large`.
+    /// The label of `plimsoll_requests_shed_total`: `memory`, `too_large` or `cancelled`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pressure => "memory",
             Self::NeverFits => "too_large",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -131,9 +169,15 @@ pub(crate) struct Verdict {
     pub(crate) retry_after: Duration,
 }
 
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
 impl Ledger {
     /// Admits everything until the first verdict.
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, meter: Option<Arc<dyn AllocationMeter>>) -> Self {
         let open = || AtomicU64::new(u64::MAX);
         Self {
             published: Published {
@@ -152,6 +196,8 @@ impl Ledger {
             account: Account::default(),
             refused: Refused::default(),
             routes: RouteTable::default(),
+            watchlist: OnceLock::new(),
+            meter,
             clock,
             sampler: OnceLock::new(),
         }
@@ -193,18 +239,18 @@ impl Ledger {
     #[inline]
     pub(crate) fn reserve_unquestioned(
         &'static self,
-        cost: u64,
+        cost: Cost,
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
-        match self.slots.known() {
-            Some(slot) if Account::charge_credit(&slot.credit, cost, &self.published.terms) => {
-                slot.admitted.add(1);
-                if let Some(route) = route {
-                    slot.route(route.index()).admitted(cost);
-                }
+        let cost = cost.bytes();
+        let slot = self.slots.known();
+        if Account::charge_credit(&slot.credit, cost, &self.published.terms) {
+            slot.admitted.add(1);
+            if let Some(route) = route {
+                slot.route(route.index()).admitted(cost);
             }
-            _ if self.reserve_apart(cost, route) => {}
-            _ => return None,
+        } else if !self.reserve_apart(cost, route) {
+            return None;
         }
         Some(Reservation::new(self, cost, route))
     }
@@ -237,7 +283,7 @@ impl Ledger {
         observe_only: bool,
     ) -> Result<Reservation, Refusal> {
         let cost = cost.clamp(1, LARGEST_COST_BYTES);
-        if let Some(reservation) = self.reserve_unquestioned(cost, route) {
+        if let Some(reservation) = self.reserve_unquestioned(Cost::new(cost), route) {
             return Ok(reservation);
         }
         // Pairs with the store in `publish`.
@@ -337,29 +383,29 @@ impl Ledger {
 
     /// Gives back what a request was promised, on whichever thread it ends.
     #[inline(never)]
-    fn finished(&self, bytes: u64, extra: Extra) {
+    fn finished(&'static self, bytes: u64, extra: Extra) {
         // Each way out is the last step of one branch, so that nothing need be saved before it.
-        match self.slots.known() {
-            Some(slot) if Account::return_to_credit(&slot.credit, bytes, &self.published.terms) => {
-                slot.given_back.add(bytes);
-                slot.finished.add(1);
-                if !extra.is_none() {
-                    settle(slot, bytes, extra);
-                }
+        let slot = self.slots.known();
+        if Account::return_to_credit(&slot.credit, bytes, &self.published.terms) {
+            slot.given_back.add(bytes);
+            slot.finished.add(1);
+            if !extra.is_none() {
+                self.settle(slot, bytes, extra);
             }
-            _ => self.finished_apart(bytes, extra),
+        } else {
+            self.finished_apart(bytes, extra);
         }
     }
 
     /// The same where it is too much for the credit of a known thread.
     #[cold]
     #[inline(never)]
-    fn finished_apart(&self, bytes: u64, extra: Extra) {
+    fn finished_apart(&'static self, bytes: u64, extra: Extra) {
         if let Some(slot) = self.slots.mine() {
             self.account.give_back(&slot.credit, bytes, &self.published.terms);
             slot.given_back.add(bytes);
             slot.finished.add(1);
-            return settle(slot, bytes, extra);
+            return self.settle(slot, bytes, extra);
         }
         if extra.is_taken() {
             return;
@@ -368,23 +414,112 @@ impl Ledger {
         self.account.return_bytes(bytes);
         slot.given_back.add_shared(bytes);
         slot.finished.add_shared(1);
-        slot.buffered.add_shared(0_u64.wrapping_sub(extra.buffered()));
-        if let Some(index) = extra.route_index() {
+        let Counted { buffered, route } = self.counted(extra);
+        slot.buffered.add_shared(0_u64.wrapping_sub(buffered));
+        if let Some(index) = route {
             slot.route(index).finished_shared(bytes);
+        }
+    }
+
+    /// Takes a request out of what is only counted for some.
+    #[inline(never)]
+    fn settle(&'static self, slot: &Slot, bytes: u64, extra: Extra) {
+        if extra.is_taken() {
+            // Not the end of the request: whoever took it over will end it.
+            return slot.finished.add(0_u64.wrapping_sub(1));
+        }
+        let Counted { buffered, route } = self.counted(extra);
+        slot.buffered.add(0_u64.wrapping_sub(buffered));
+        if let Some(index) = route {
+            slot.route(index).finished(bytes);
+        }
+    }
+
+    /// What was counted for one request beyond its bytes; ends its watch.
+    fn counted(&'static self, extra: Extra) -> Counted {
+        match extra.watch(self) {
+            None => Counted { buffered: extra.buffered(), route: extra.route_index() },
+            Some(watch) => {
+                let counted = Counted {
+                    buffered: watch.buffered_bytes(),
+                    route: Some(watch.route().index()),
+                };
+                watch.finish();
+                counted
+            }
+        }
+    }
+
+    /// Counts an admitted request for a route, beside the sum.
+    fn count_route_admitted(&self, route: &'static Route, bytes: u64) {
+        match self.slots.mine() {
+            Some(slot) => slot.route(route.index()).admitted(bytes),
+            None => self.slots.shared.route(route.index()).admitted_shared(bytes),
         }
     }
 
     /// Promises more to a request that was admitted, whatever the lines say.
     #[inline(never)]
-    fn add_promised(&self, more: u64, extra: Extra) {
+    fn add_promised(&self, more: u64, route: Option<usize>) {
         self.wake_if_outrun(more);
         self.account.grant_up_to(more, u64::MAX);
-        if let Some(index) = extra.route_index() {
+        if let Some(index) = route {
             match self.slots.mine() {
                 Some(slot) => slot.route(index).raised(more),
                 None => self.slots.shared.route(index).raised_shared(more),
             }
         }
+    }
+
+    /// Who tells what requests allocate.
+    pub(crate) fn meter(&self) -> Option<&dyn AllocationMeter> {
+        self.meter.as_deref()
+    }
+
+    /// The requests that are watched; made with the first one.
+    pub(crate) fn watchlist(&self) -> &Watchlist {
+        self.watchlist.get_or_init(Watchlist::default)
+    }
+
+    /// Ends the request that takes the most of those that may be ended, if there is one; returns
+    /// its bytes.
+    pub(crate) fn cancel_largest(&self) -> Option<u64> {
+        self.watchlist.get()?.cancel_largest()
+    }
+
+    pub(crate) fn watchlist_bytes(&self) -> u64 {
+        self.watchlist.get().map_or(0, Watchlist::bytes)
+    }
+
+    pub(crate) fn count_cancelled(&self, route: &'static Route) {
+        self.refused.cancelled.fetch_add(1, Relaxed);
+        route.count_shed(RefusalReason::Cancelled);
+    }
+
+    pub(crate) fn cancelled_total(&self) -> u64 {
+        self.refused.cancelled.load(Relaxed)
+    }
+
+    /// What a client is told whose request was ended.
+    pub(crate) fn cancelled_refusal(&self) -> Refusal {
+        let (level, retry_after) = (self.level(), self.jittered_retry_after());
+        Refusal { reason: RefusalReason::Cancelled, level, retry_after }
+    }
+
+    /// Counts what the code of a request allocated, and by how much more or less it holds.
+    pub(crate) fn count_attributed(&self, route: &'static Route, allocated: u64, change: i64) {
+        let change = change.cast_unsigned();
+        match self.slots.mine() {
+            Some(slot) => slot.route(route.index()).attributed(allocated, change),
+            None => self.slots.shared.route(route.index()).attributed_shared(allocated, change),
+        }
+    }
+
+    /// What a request is charged whose route nobody has seen at work: a share of all the room that
+    /// requests have, so that a cold burst is let in a few at a time where that is little.
+    pub(crate) fn unlearned_cost(&self) -> u64 {
+        let room = self.published.alone[1].load(Relaxed);
+        (room / UNLEARNED_ROOM_SHARE).min(MOST_UNLEARNED_BYTES)
     }
 
     /// Counts bytes of bodies held in memory.
@@ -489,17 +624,10 @@ impl Ledger {
     }
 }
 
-/// Takes a request out of what is only counted for some.
-#[inline(never)]
-fn settle(slot: &Slot, bytes: u64, extra: Extra) {
-    if extra.is_taken() {
-        // Not the end of the request: whoever took it over will end it.
-        return slot.finished.add(0_u64.wrapping_sub(1));
-    }
-    slot.buffered.add(0_u64.wrapping_sub(extra.buffered()));
-    if let Some(index) = extra.route_index() {
-        slot.route(index).finished(bytes);
-    }
+/// What is counted for some requests.
+struct Counted {
+    buffered: u64,
+    route: Option<usize>,
 }
 
 /// The most that a thread may keep as credit when so much room is left to all.

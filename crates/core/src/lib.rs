@@ -44,6 +44,7 @@
 mod admission;
 pub mod alerts;
 mod builder;
+mod cancel;
 mod clock;
 mod engine;
 pub mod env;
@@ -72,6 +73,7 @@ mod source;
 mod telemetry;
 mod thresholds;
 mod units;
+mod watchlist;
 mod worker;
 
 pub use self::{
@@ -83,7 +85,7 @@ pub use self::{
     events::{Event, EventKind, Heard, Listener},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
-    ledger::{Refusal, RefusalReason, Reservation},
+    ledger::{Cost, Refusal, RefusalReason, Reservation},
     level::PressureLevel,
     lines::Priority,
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},
@@ -103,11 +105,12 @@ pub use self::{
         Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
     },
     ring::{BoundedRing, Keep, RingPolicy},
-    routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, UNMATCHED_ROUTE},
+    routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},
     source::{HeapSource, MemorySource, ReleaseBackend, SourceError},
     thresholds::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,
     },
     units::{DurationError, MB, SizeError, parse_millis, parse_size, whole_mb},
+    watchlist::{Attribute, Attributed, WatchTerms},
 };

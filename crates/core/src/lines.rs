@@ -84,6 +84,11 @@ impl LoadLines {
         Self { low: warning + (critical - warning) / 2, normal: critical, high }
     }
 
+    /// The line of high priority.
+    pub(crate) fn high(&self) -> u64 {
+        self.high
+    }
+
     pub(crate) fn caps(&self, input: CapInput) -> Caps {
         let promised = |line: u64| line.saturating_sub(input.baseline);
         let measured = |line: u64| line.saturating_add(input.reserved).saturating_sub(input.usage);

@@ -93,7 +93,7 @@ impl Plimsoll {
     /// Who tells what the current thread allocates; `None` where no such allocator is installed.
     /// Kept for the life of the process, so that a request reaches it without counting references.
     pub fn allocation_meter(&self) -> Option<&'static dyn AllocationMeter> {
-        self.shared.meter
+        self.shared.ledger.meter()
     }
 
     /// Takes a reading now and returns it; `None` when it fails or takes over 2 s.
@@ -159,6 +159,8 @@ impl Plimsoll {
             admitted: ledger.admitted_total(),
             shed: ledger.shed_total(),
             would_have_shed: ledger.would_have_shed_total(),
+            cancelled: ledger.cancelled_total(),
+            attributed: ledger.meter().is_some(),
         }
     }
 

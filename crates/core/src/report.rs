@@ -213,6 +213,10 @@ pub struct GuardFigures {
     pub shed: u64,
     /// Requests that would have been refused when only observing.
     pub would_have_shed: u64,
+    /// Requests that were admitted and then cancelled, since memory stayed critical.
+    pub cancelled: u64,
+    /// Whether what requests allocate is attributed to them.
+    pub attributed: bool,
 }
 
 /// Who gives pages back.

@@ -16,8 +16,8 @@ pub const MOST_ROUTES: usize = 200;
 pub const UNMATCHED_ROUTE: &str = "<unmatched>";
 /// The route of every name past the first [`MOST_ROUTES`].
 pub const OTHER_ROUTE: &str = "<other>";
-/// Those that are counted for each thread: the names, and `<other>`.
-pub(crate) const ROUTE_COUNTERS: usize = MOST_ROUTES + 1;
+/// Those that are counted for each thread: the names, `<other>`, and what is attributed to `<unmatched>`.
+pub(crate) const ROUTE_COUNTERS: usize = MOST_ROUTES + 2;
 /// Twice the names and more, so that probes stay short.
 const SLOTS: usize = 512;
 
@@ -28,6 +28,11 @@ pub struct Route {
     index: usize,
     shed_memory: AtomicU64,
     shed_too_large: AtomicU64,
+    cancelled: AtomicU64,
+    /// What a request takes at most beyond its body, as learned or seen so far.
+    learned: AtomicU64,
+    /// Whether one has had its answer, so that `learned` is what it takes and not only a part.
+    known: AtomicBool,
     last_reason: AtomicU8,
 }
 
@@ -37,9 +42,21 @@ pub(crate) struct RouteCounts {
     admitted: Count,
     finished: Count,
     reserved: Count,
+    allocated: Count,
+    live: Count,
 }
 
 impl RouteCounts {
+    pub(crate) fn attributed(&self, allocated: u64, change: u64) {
+        self.allocated.add(allocated);
+        self.live.add(change);
+    }
+
+    pub(crate) fn attributed_shared(&self, allocated: u64, change: u64) {
+        self.allocated.add_shared(allocated);
+        self.live.add_shared(change);
+    }
+
     #[inline]
     pub(crate) fn admitted(&self, bytes: u64) {
         self.admitted.add(1);
@@ -87,13 +104,31 @@ pub struct RouteFigures {
     pub shed_memory: u64,
     /// Requests shed since the start, by reason: would never fit.
     pub shed_too_large: u64,
+    /// Requests that were admitted and then cancelled since the start.
+    pub cancelled: u64,
+    /// What the code of the route allocates; `None` where no request of it was attributed.
+    pub memory: Option<RouteMemory>,
     /// Why the last one was shed.
     pub last_reason: Option<RefusalReason>,
+}
+
+/// What the code of one route allocates, in bytes, as far as it is attributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouteMemory {
+    /// All that its requests have allocated since the start.
+    pub allocated_bytes: u64,
+    /// What they hold now: an estimate, since what they hand to others is freed by them.
+    pub live_bytes: u64,
+    /// What one request takes at most beyond its body, as learned: rises at once, falls slowly.
+    pub peak_bytes: u64,
 }
 
 /// Finds a route's counters without a lock; a name is added under one, once.
 pub(crate) struct RouteTable {
     slots: Box<[OnceLock<&'static Route>]>,
+    /// Those with a name, in the order in which they were added.
+    by_index: Box<[OnceLock<&'static Route>]>,
     unmatched: &'static Route,
     other: &'static Route,
     adding: Mutex<usize>,
@@ -111,7 +146,8 @@ impl Default for RouteTable {
     fn default() -> Self {
         Self {
             slots: (0..SLOTS).map(|_| OnceLock::new()).collect(),
-            unmatched: Route::new(UNMATCHED_ROUTE, ROUTE_COUNTERS),
+            by_index: (0..MOST_ROUTES).map(|_| OnceLock::new()).collect(),
+            unmatched: Route::new(UNMATCHED_ROUTE, MOST_ROUTES + 1),
             other: Route::new(OTHER_ROUTE, MOST_ROUTES),
             adding: Mutex::new(0),
             full: AtomicBool::new(false),
@@ -150,7 +186,8 @@ impl RouteTable {
                 Some(_) => {}
                 None if *names >= MOST_ROUTES => return self.other,
                 None => {
-                    let route = slot.get_or_init(|| Route::new(name, *names));
+                    let route = *slot.get_or_init(|| Route::new(name, *names));
+                    let _ = self.by_index[*names].set(route);
                     *names += 1;
                     self.full.store(*names >= MOST_ROUTES, Release);
                     return route;
@@ -158,6 +195,15 @@ impl RouteTable {
             }
         }
         self.other
+    }
+
+    /// The route with this index.
+    pub(crate) fn at(&self, index: usize) -> &'static Route {
+        match self.by_index.get(index).and_then(OnceLock::get) {
+            Some(route) => route,
+            None if index == self.other.index => self.other,
+            None => self.unmatched,
+        }
     }
 
     fn named(&self) -> impl Iterator<Item = &'static Route> + '_ {
@@ -182,7 +228,7 @@ impl RouteTable {
             admitted: totals.admitted.saturating_sub(sum(|route| route.admitted)),
             in_flight: totals.in_flight.saturating_sub(sum(|route| route.in_flight)),
             reserved_bytes: totals.reserved.saturating_sub(sum(|route| route.reserved_bytes)),
-            ..self.unmatched.figures(std::iter::empty())
+            ..self.unmatched.figures(counts(self.unmatched.index))
         };
         figures.push(unmatched);
         figures.retain(RouteFigures::seen);
@@ -201,7 +247,7 @@ pub(crate) struct Totals {
 
 impl RouteFigures {
     fn seen(&self) -> bool {
-        self.admitted + self.shed_memory + self.shed_too_large > 0
+        self.admitted + self.shed_memory + self.shed_too_large + self.cancelled > 0
     }
 }
 
@@ -230,6 +276,9 @@ impl Route {
             index,
             shed_memory: AtomicU64::new(0),
             shed_too_large: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            learned: AtomicU64::new(0),
+            known: AtomicBool::new(false),
             last_reason: AtomicU8::new(0),
         }))
     }
@@ -240,10 +289,33 @@ impl Route {
         self.index
     }
 
+    /// Takes one request into account that took `bytes` at most beyond its body. Up at once, and
+    /// down by a 64th of the difference: what a route takes at its worst is what has to fit.
+    pub(crate) fn learn(&self, bytes: u64) {
+        let known = self.learned.load(Relaxed);
+        let next = if bytes >= known { bytes } else { known - (known - bytes) / 64 };
+        // Two at once lose one of two small steps; what rises is not lost, see `note_peak`.
+        self.learned.store(next, Relaxed);
+        self.known.store(true, Relaxed);
+    }
+
+    /// Takes what a request at work holds into account.
+    pub(crate) fn note_peak(&self, bytes: u64) {
+        self.learned.fetch_max(bytes, Relaxed);
+    }
+
+    /// What a request takes at most beyond its body: as learned, or at least `guess` until one has
+    /// had its answer.
+    pub(crate) fn learned_or(&self, guess: impl FnOnce() -> u64) -> u64 {
+        let seen = self.learned.load(Relaxed);
+        if self.known.load(Relaxed) { seen } else { seen.max(guess()) }
+    }
+
     pub(crate) fn count_shed(&self, reason: RefusalReason) {
         let (counter, code) = match reason {
             RefusalReason::Pressure => (&self.shed_memory, 1),
             RefusalReason::NeverFits => (&self.shed_too_large, 2),
+            RefusalReason::Cancelled => (&self.cancelled, 3),
         };
         counter.fetch_add(1, Relaxed);
         self.last_reason.store(code, Relaxed);
@@ -251,26 +323,40 @@ impl Route {
 
     fn figures<'a>(&self, counts: impl Iterator<Item = &'a RouteCounts>) -> RouteFigures {
         let (mut admitted, mut finished, mut reserved) = (0_u64, 0_u64, 0_u64);
+        let (mut allocated, mut live) = (0_u64, 0_u64);
         for count in counts {
             finished = finished.wrapping_add(count.finished.value());
             admitted = admitted.wrapping_add(count.admitted.value());
             reserved = reserved.wrapping_add(count.reserved.value());
+            allocated = allocated.wrapping_add(count.allocated.value());
+            live = live.wrapping_add(count.live.value());
         }
         RouteFigures {
             name: self.name.to_string(),
             admitted,
             in_flight: admitted.saturating_sub(finished),
-            // Threads are read one after the other: a moment's sum can be below nothing.
-            reserved_bytes: if reserved > u64::MAX / 2 { 0 } else { reserved },
+            reserved_bytes: not_below_zero(reserved),
+            cancelled: self.cancelled.load(Relaxed),
+            memory: (allocated > 0).then(|| RouteMemory {
+                allocated_bytes: allocated,
+                live_bytes: not_below_zero(live),
+                peak_bytes: self.learned.load(Relaxed),
+            }),
             shed_memory: self.shed_memory.load(Relaxed),
             shed_too_large: self.shed_too_large.load(Relaxed),
             last_reason: match self.last_reason.load(Relaxed) {
                 1 => Some(RefusalReason::Pressure),
                 2 => Some(RefusalReason::NeverFits),
+                3 => Some(RefusalReason::Cancelled),
                 _ => None,
             },
         }
     }
+}
+
+/// Threads are read one after the other: a moment's sum can be below nothing.
+fn not_below_zero(sum: u64) -> u64 {
+    if sum > u64::MAX / 2 { 0 } else { sum }
 }
 
 #[cfg(test)]

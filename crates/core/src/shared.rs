@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     alerts::AlertDesk,
+    cancel::{CancelInput, CancelPace},
     clock::Clock,
     engine::{CleanupEngine, Surroundings},
     env::EnvSettings,
@@ -19,7 +20,6 @@ use crate::{
     ledger::Ledger,
     level::PressureLevel,
     machine::release_line,
-    meter::AllocationMeter,
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
@@ -40,7 +40,6 @@ pub(crate) type Upkeep = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) ledger: &'static Ledger,
-    pub(crate) meter: Option<&'static dyn AllocationMeter>,
     pub(crate) sampler: SamplerGate,
     pub(crate) releaser: Arc<Releaser>,
     pub(crate) registry: CleanupRegistry,
@@ -60,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) totals: Mutex<CleanupTotals>,
     pub(crate) evaluator: Mutex<Evaluator>,
     pub(crate) latest: Mutex<Latest>,
+    pub(crate) cancelling: Mutex<CancelPace>,
 }
 
 /// The newest reading and what was decided from it.
@@ -148,8 +148,22 @@ impl Shared {
             let pressure = Pressure { usage: figure, marks, level, seen: self.seen() };
             wake |= self.releaser.consider(now, pressure);
         }
+        self.consider_cancelling(evaluation, now);
         if wake {
             self.wake_worker();
+        }
+    }
+
+    /// The last resort: of the requests that may be ended, the largest.
+    fn consider_cancelling(&self, evaluation: &Evaluation, now: Duration) {
+        let Evaluation { figure, marks, level, limit, .. } = *evaluation;
+        let mut pace = self.cancelling.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = pace.is_due(now, CancelInput { usage: figure, marks, limit, level });
+        if due
+            && self.ledger.enforcing()
+            && let Some(bytes) = self.ledger.cancel_largest()
+        {
+            tracing::warn!(bytes, figure_bytes = figure, "cancelled the largest request");
         }
     }
 
@@ -256,6 +270,7 @@ impl Shared {
             + self.alerts.bytes()
             + size_of::<Self>() as u64
             + size_of::<Ledger>() as u64
+            + self.ledger.watchlist_bytes()
     }
 }
 

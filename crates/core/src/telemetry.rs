@@ -89,8 +89,11 @@ fn emit_guard(shared: &Shared) {
     for route in shared.ledger.route_figures() {
         counter!("plimsoll_requests_admitted_total", "route" => route.name.clone())
             .absolute(route.admitted);
-        for (reason, count) in [("memory", route.shed_memory), ("too_large", route.shed_too_large)]
-        {
+        for (reason, count) in [
+            ("memory", route.shed_memory),
+            ("too_large", route.shed_too_large),
+            ("cancelled", route.cancelled),
+        ] {
             if count > 0 {
                 counter!("plimsoll_requests_shed_total", "route" => route.name.clone(), "reason" => reason)
                     .absolute(count);

@@ -33,8 +33,19 @@ pub(crate) fn refuse<B>(refused: &Refused, request: Request<B>) -> Response<Byte
     }
 }
 
+/// The answer to a request that was let in and is ended: what it was is gone with it.
+#[cold]
+pub(crate) fn end(refusal: Refusal, grpc: bool) -> Response<Bytes> {
+    let refused = Refused { refusal, body_too_large: false };
+    if grpc {
+        trailers_only(HeaderMap::new(), HeaderValue::from_static(GRPC), &refused)
+    } else {
+        problem(HeaderMap::new(), "null", &refused)
+    }
+}
+
 /// `application/grpc`, `application/grpc+proto`, `application/grpc-web`, with parameters or not.
-fn is_grpc(content_type: &HeaderValue) -> bool {
+pub(crate) fn is_grpc(content_type: &HeaderValue) -> bool {
     let Some((start, rest)) = content_type.as_bytes().split_at_checked(GRPC.len()) else {
         return false;
     };

@@ -1,4 +1,5 @@
 use std::{
+    error::Error,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -59,22 +60,34 @@ where
     B: Body<Data = Bytes>,
 {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = MemoryGuardBodyError<B::Error>;
 
     #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().kind.project() {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let mut kind = self.project().kind;
+        match kind.as_mut().project() {
             KindProjection::Held { mut inner, reservation } => {
-                let frame = ready!(inner.as_mut().poll_frame(cx));
-                match frame {
-                    Some(Ok(frame)) if inner.is_end_stream() => {
-                        Poll::Ready(Some(Ok(with_last_data(frame, reservation))))
-                    }
-                    frame => Poll::Ready(frame),
+                if reservation.is_watched() && reservation.is_cancelled(cx.waker()) {
+                    reservation.cancelled();
+                    end_watched(kind);
+                    return Poll::Ready(Some(Err(MemoryGuardBodyError::Cancelled)));
                 }
+                let frame = if reservation.is_watched() {
+                    let frame = reservation.run(|| inner.as_mut().poll_frame(cx));
+                    reservation.follow_peak();
+                    ready!(frame)
+                } else {
+                    ready!(inner.as_mut().poll_frame(cx))
+                };
+                Poll::Ready(match frame {
+                    Some(Ok(frame)) if inner.is_end_stream() => {
+                        Some(Ok(with_last_data(frame, reservation)))
+                    }
+                    frame => frame.map(|frame| frame.map_err(MemoryGuardBodyError::Inner)),
+                })
             }
             KindProjection::Refused { text } if text.is_empty() => Poll::Ready(None),
             KindProjection::Refused { text } => {
@@ -99,6 +112,40 @@ where
         }
     }
 }
+
+/// Drops the inner body where its frees are counted, and then gives its bytes back.
+#[cold]
+#[inline(never)]
+fn end_watched<B>(mut kind: Pin<&mut Kind<B>>) {
+    let KindProjection::Held { reservation, .. } = kind.as_mut().project() else { return };
+    let held = reservation.take();
+    held.run(|| kind.set(Kind::Refused { text: Bytes::new() }));
+}
+
+/// Why a response body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemoryGuardBodyError<E> {
+    /// The inner body failed.
+    Inner(E),
+    /// Memory stayed critical, and this was the largest request that may be ended.
+    Cancelled,
+}
+
+impl<E: fmt::Display> fmt::Display for MemoryGuardBodyError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inner(error) => error.fmt(f),
+            Self::Cancelled => {
+                f.write_str("the request was cancelled since memory stayed critical")
+            }
+        }
+    }
+}
+
+// Without a source: hosts have body errors that are boxed, and a box is no `Error` itself. What the
+// inner error says is what this one says.
+impl<E: fmt::Debug + fmt::Display> Error for MemoryGuardBodyError<E> {}
 
 /// Lets the reservation go with the last data where that is large: a server drops the body as
 /// soon as it has taken everything out of it, and keeps the data for as long as the client takes

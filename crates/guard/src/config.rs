@@ -35,6 +35,7 @@ pub struct GuardConfig {
     pub(crate) cost: Option<Arc<CostFn>>,
     pub(crate) priority: Option<Arc<PriorityFn>>,
     pub(crate) observe_only: bool,
+    pub(crate) cancel: Vec<Priority>,
 }
 
 /// What a request says before its body.
@@ -69,6 +70,7 @@ impl GuardConfig {
             cost: None,
             priority: None,
             observe_only: false,
+            cancel: Vec::new(),
         }
     }
 
@@ -122,6 +124,20 @@ impl GuardConfig {
     #[must_use]
     pub fn observe_only(mut self, observe_only: bool) -> Self {
         self.observe_only = observe_only;
+        self
+    }
+
+    /// Lets requests of this priority be cancelled as the last resort: when memory stays critical
+    /// in spite of cleanup and refusals, the largest of the lowest priority is ended, at most ten
+    /// a second (a hundred where usage is next to the limit). Its future is dropped, which frees
+    /// its memory at once, and 503 is sent; a response that has begun ends with
+    /// [`MemoryGuardBodyError::Cancelled`](crate::MemoryGuardBodyError::Cancelled). Default: none.
+    /// [`Priority::Critical`] and exempt paths are never cancelled.
+    ///
+    /// For requests that may be dropped at any await: see "cancel safety" in Tokio's documentation.
+    #[must_use]
+    pub fn cancel(mut self, priority: Priority) -> Self {
+        self.cancel.push(priority);
         self
     }
 

@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use plimsoll_core::Reservation;
 
-use crate::body::MemoryGuardBody;
+use crate::{answer, body::MemoryGuardBody, state::GRPC_NOTE};
 
 pin_project! {
     /// Response future of [`MemoryGuard`](crate::MemoryGuard).
@@ -55,6 +55,47 @@ fn refusal<B>(answer: &mut Option<Box<Response<Bytes>>>) -> Response<MemoryGuard
     answer.take().expect("polled after completion").map(MemoryGuardBody::refused)
 }
 
+/// Drops the inner future where its frees are counted.
+#[cold]
+#[inline(never)]
+fn end_watched<F>(mut inner: Pin<&mut Inner<F>>, reservation: &Reservation) {
+    reservation.run(|| inner.set(Inner::Refused { answer: None }));
+}
+
+/// Polls a request that is watched: what it takes is charged as it is seen, and it may be ended.
+#[cold]
+#[inline(never)]
+fn poll_watched<F, B, E>(
+    mut inner: Pin<&mut Inner<F>>,
+    held: &mut Option<Reservation>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<MemoryGuardBody<B>>, E>>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    let reservation = held.as_mut().expect("polled after completion");
+    if reservation.is_cancelled(cx.waker()) {
+        end_watched(inner, reservation);
+        let answer = answer::end(reservation.cancelled(), reservation.watch_note() == GRPC_NOTE);
+        *held = None;
+        return Poll::Ready(Ok(answer.map(MemoryGuardBody::refused)));
+    }
+    let polled = reservation.run(|| match inner.as_mut().project() {
+        InnerProjection::Admitted { future } => future.poll(cx),
+        InnerProjection::Refused { .. } => unreachable!("a refused request holds no reservation"),
+    });
+    if polled.is_ready() {
+        end_watched(inner, reservation);
+    }
+    reservation.follow_peak();
+    polled.map(|answer| {
+        let reservation = held.take().expect("present above");
+        reservation.answered();
+        answer.map(|response| response.map(|body| MemoryGuardBody::held(body, reservation)))
+    })
+}
+
 impl<F, B, E> Future for MemoryGuardFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -65,6 +106,11 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if let Some(reservation) = this.reservation
+            && reservation.is_watched()
+        {
+            return poll_watched(this.inner, this.reservation, cx);
+        }
         match this.inner.project() {
             InnerProjection::Admitted { future } => {
                 // Matched in place: what is moved out of the poll first is copied once more.

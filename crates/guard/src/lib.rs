@@ -60,7 +60,7 @@ mod service;
 mod state;
 
 pub use self::{
-    body::MemoryGuardBody,
+    body::{MemoryGuardBody, MemoryGuardBodyError},
     config::{DEFAULT_REQUEST_COST_BYTES, GuardConfig, RequestHead},
     error::AdmissionError,
     future::MemoryGuardFuture,

@@ -95,8 +95,10 @@ impl<S> MemoryGuard<S> {
         ReqBody: Body,
     {
         match self.state.decide(&request) {
-            Decision::Admitted(reservation) => {
-                MemoryGuardFuture::admitted(self.inner.call(request), reservation)
+            Decision::Admitted(mut reservation) => {
+                let inner = reservation.run(|| self.inner.call(request));
+                reservation.follow_peak();
+                MemoryGuardFuture::admitted(inner, reservation)
             }
             Decision::Refused(refused) => {
                 MemoryGuardFuture::refused(answer::refuse(&refused, request))

@@ -2,13 +2,20 @@
 
 use std::ops::RangeInclusive;
 
-use http::{HeaderMap, Request, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, Request,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use http_body::Body;
 use plimsoll_core::{
-    Admission, GuardMode, Plimsoll, Priority, Refusal, RefusalReason, Reservation, Route,
+    Admission, Cost, GuardMode, Plimsoll, Priority, Refusal, RefusalReason, Reservation, Route,
+    WatchTerms,
 };
 
-use crate::config::{GuardConfig, RequestHead};
+use crate::{
+    answer,
+    config::{GuardConfig, RequestHead},
+};
 
 /// A declared body up to this needs no second look on an exempt path, in bytes.
 const SMALL_BODY: u64 = 64 * 1024;
@@ -16,10 +23,11 @@ const SMALL_BODY: u64 = 64 * 1024;
 /// Exact lengths of bodies that are noted as held in memory. A shorter one is part of what each
 /// request costs; a longer one is taken for a file or a proxied stream, which does not lie in
 /// memory as a whole.
-const BUFFERED_BODY: RangeInclusive<u64> = 4 << 10..=8 << 20;
+const BUFFERED_BODY: RangeInclusive<u64> = LEAST_BUFFERED as u64..=8 << 20;
+const LEAST_BUFFERED: u32 = 4 << 10;
 
-/// More than any request is charged without a question, in bytes.
-const TOO_MUCH: u64 = u64::MAX / 2;
+/// Noted of a watched request that is answered as gRPC.
+pub(crate) const GRPC_NOTE: u8 = 1;
 
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
@@ -27,7 +35,9 @@ pub(crate) struct GuardState {
     admission: Admission,
     /// What a request without a body costs if nobody need be asked, else too much to be
     /// admitted without a question.
-    unquestioned_cost: u64,
+    unquestioned_cost: Cost,
+    /// Whether requests are watched one by one.
+    watches: bool,
     config: GuardConfig,
     /// Keeps the sampler running for as long as something may be guarded.
     _plimsoll: Plimsoll,
@@ -52,11 +62,13 @@ impl GuardState {
         let mode = if config.observe_only { GuardMode::Observe } else { GuardMode::Enforce };
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);
+        let watches = admission.is_attributed() || !config.cancel.is_empty();
         let unquestioned_cost = match &config.cost {
-            None => config.default_cost.clamp(1, TOO_MUCH),
-            Some(_) => TOO_MUCH,
+            None if !watches => Cost::new(config.default_cost.max(1)),
+            _ => Cost::TOO_MUCH,
         };
-        Box::leak(Box::new(Self { admission, unquestioned_cost, config, _plimsoll: plimsoll }))
+        let state = Self { admission, unquestioned_cost, watches, config, _plimsoll: plimsoll };
+        Box::leak(Box::new(state))
     }
 
     /// Whether a request that would have to queue is refused instead.
@@ -72,12 +84,13 @@ impl GuardState {
     #[inline(always)]
     pub(crate) fn admit_unquestioned<B: Body>(&self, request: &Request<B>) -> Option<Reservation> {
         let body = request.body().size_hint().exact()?;
-        if body >= *BUFFERED_BODY.start() {
-            // Noted beside the ledger too; beside what reading it takes, the longer way is nothing.
+        // A larger one is noted beside the ledger too; beside what reading it takes, the longer way
+        // is nothing.
+        if body >= u64::from(LEAST_BUFFERED) {
             return None;
         }
-        // Neither of the two is near the end of its range.
-        let cost = self.unquestioned_cost.wrapping_add(body);
+        #[expect(clippy::cast_possible_truncation, reason = "it is small")]
+        let cost = self.unquestioned_cost.plus(body as u32);
         match self.route(request) {
             // Apart, so that the optimizer drops what is done for a route.
             None => self.admission.reserve_unquestioned(cost, None),
@@ -96,13 +109,15 @@ impl GuardState {
             // What is never shed could else shut out the others with a made-up length.
             body = 0;
         }
-        let declared = self.config.cost.as_ref().and_then(|cost| cost(&head));
-        let own = declared.unwrap_or(self.config.default_cost);
+        let route = self.route(request);
+        let own = self.own_cost(&head, route);
         let cost = own.saturating_add(body);
         let priority = || self.priority(&head);
-        let route = self.route(request);
         match self.admission.reserve(cost, route, priority, self.config.observe_only) {
             Ok(mut reservation) => {
+                if self.watches {
+                    self.watch(&head, body, &mut reservation, route);
+                }
                 if let Some(bytes) = buffered(Some(body)) {
                     reservation.note_buffered(bytes);
                 }
@@ -114,6 +129,32 @@ impl GuardState {
                 Decision::Refused(Refused { refusal, body_too_large })
             }
         }
+    }
+
+    /// What a request takes beyond its body: as the application says, else as its route was seen
+    /// to take, else the default.
+    fn own_cost(&self, head: &RequestHead<'_>, route: Option<&'static Route>) -> u64 {
+        let declared = self.config.cost.as_ref().and_then(|cost| cost(head));
+        declared.unwrap_or_else(|| {
+            let learned = self.admission.learned_cost(route).unwrap_or(0);
+            learned.max(self.config.default_cost)
+        })
+    }
+
+    /// Watches a request that was admitted.
+    fn watch(
+        &self,
+        head: &RequestHead<'_>,
+        body: u64,
+        reservation: &mut Reservation,
+        route: Option<&'static Route>,
+    ) {
+        let grpc = head.headers.get(CONTENT_TYPE).is_some_and(answer::is_grpc);
+        let note = if grpc { GRPC_NOTE } else { 0 };
+        let terms = WatchTerms::new(body, reservation.bytes()).note(note);
+        let priority = || self.priority(head).filter(|it| self.config.cancel.contains(it));
+        let cancel = if self.config.cancel.is_empty() { None } else { priority() };
+        reservation.begin_watch(route, terms.cancel(cancel));
     }
 
     /// Counts the refusal of a request that no one decided about, since the service is busy.

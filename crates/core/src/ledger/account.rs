@@ -13,7 +13,7 @@
 //! and since a credit is only ever granted under a cap, what is promised stays under it too.
 //!
 //! Near a line credit would make the sum inexact: bytes that one thread holds and another needs.
-//! There [`Terms::most_credit`] is 0: every request is charged to the sum itself, and a thread
+//! There [`Terms::most_credit`] is 0 and no credit is used: every request is charged to the sum itself, and a thread
 //! returns its credit with its first step. What can be missing then is the credit of threads
 //! that take no step at all, which the size of a credit bounds.
 
@@ -40,23 +40,21 @@ pub(crate) struct Credit {
 pub(crate) struct Terms {
     /// Below this sum every request is admitted without another question.
     pub(super) unquestioned: AtomicU64,
-    /// The most that a thread may keep as credit, in bytes; 0 near a line.
-    most_credit: AtomicU64,
-    /// What a credit must hold after a charge: 0, or near a line more than any does. It says the
-    /// same as `most_credit`, in the form that takes the fewest steps to ask.
-    floor: AtomicU64,
+    /// What a credit holds after any step is below this; 0 near a line. One more than the most
+    /// that a thread may keep, so that one comparison is all there is to ask on either way: a
+    /// charge that the credit does not cover wraps, and is above it as well.
+    credit_limit: AtomicU64,
 }
 
 impl Terms {
     #[inline]
     pub(super) fn most_credit(&self) -> u64 {
-        self.most_credit.load(Relaxed)
+        self.credit_limit.load(Relaxed).saturating_sub(1)
     }
 
     /// By the sampler alone.
     pub(super) fn set_most_credit(&self, bytes: u64) {
-        self.most_credit.store(bytes, Relaxed);
-        self.floor.store(if bytes == 0 { u64::MAX } else { 0 }, Relaxed);
+        self.credit_limit.store(if bytes == 0 { 0 } else { bytes + 1 }, Relaxed);
     }
 
     pub(super) fn unquestioned(&self) -> u64 {
@@ -69,8 +67,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             unquestioned: AtomicU64::new(u64::MAX),
-            most_credit: AtomicU64::new(super::MOST_CREDIT_BYTES),
-            floor: AtomicU64::new(0),
+            credit_limit: AtomicU64::new(super::MOST_CREDIT_BYTES + 1),
         }
     }
 }
@@ -88,27 +85,19 @@ impl Default for Account {
 }
 
 impl Credit {
-    /// Takes `cost` out of the credit if that leaves `floor` in it.
-    #[inline]
-    fn take(&self, cost: u64, floor: u64) -> bool {
-        match self.bytes().checked_sub(cost) {
-            Some(left) if left >= floor => {
-                self.bytes.store(left, Relaxed);
-                true
-            }
-            _ => false,
-        }
+    /// Of no thread: no step on it succeeds, since it is above any limit by more than any cost.
+    pub(super) fn of_nobody() -> Self {
+        Self { bytes: AtomicU64::new(3 << 62) }
     }
 
-    /// Puts `bytes` into the credit unless it would hold more than `most` then.
+    /// Holds `bytes` from now on if that is below `limit`.
     #[inline]
-    fn put(&self, bytes: u64, most: u64) -> bool {
-        let after = self.bytes().wrapping_add(bytes);
-        if after > most {
-            return false;
+    fn set_below(&self, bytes: u64, limit: u64) -> bool {
+        let below = bytes < limit;
+        if below {
+            self.bytes.store(bytes, Relaxed);
         }
-        self.bytes.store(after, Relaxed);
-        true
+        below
     }
 
     #[inline]
@@ -118,17 +107,17 @@ impl Credit {
 }
 
 impl Account {
-    /// Promises `cost` bytes out of `credit`, which the caller owns; false when that needs more
-    /// than its credit.
+    /// Promises `cost` bytes, at most 2^63, out of `credit`, which the caller owns; false when that
+    /// needs more than its credit.
     #[inline]
     pub(super) fn charge_credit(credit: &Credit, cost: u64, terms: &Terms) -> bool {
-        credit.take(cost, terms.floor.load(Relaxed))
+        credit.set_below(credit.bytes().wrapping_sub(cost), terms.credit_limit.load(Relaxed))
     }
 
     /// Gives `bytes` back to `credit`, which the caller owns; false when they are too many for it.
     #[inline]
     pub(super) fn return_to_credit(credit: &Credit, bytes: u64, terms: &Terms) -> bool {
-        credit.put(bytes, terms.most_credit())
+        credit.set_below(credit.bytes().wrapping_add(bytes), terms.credit_limit.load(Relaxed))
     }
 
     /// Promises `cost` bytes if that needs no question. To be called by the owner of `credit`.
@@ -299,7 +288,7 @@ mod loom_tests {
                     other.end(1, 2);
                 }
                 // A step after the sampler's, whichever way the first one went.
-                other.terms.most_credit.load(Relaxed) == 0
+                other.terms.most_credit() == 0
             });
             world.terms.set_most_credit(0);
             world.end(0, 1);

@@ -1,7 +1,10 @@
-use std::mem;
+use std::{mem, task::Waker};
 
-use super::Ledger;
-use crate::routes::Route;
+use super::{Ledger, Refusal};
+use crate::{
+    routes::Route,
+    watchlist::{Watch, WatchTerms},
+};
 
 /// Bytes promised to one request; dropping it gives them back, once.
 #[derive(Debug)]
@@ -21,6 +24,9 @@ impl Extra {
     /// Bits for bytes of bodies held in memory; the route stands above them.
     const BUFFERED_BITS: u32 = 48;
     const NONE: Self = Self(0);
+    /// Set where the request is watched; the rest is the place of its watch then, which knows the
+    /// route and the bytes of bodies.
+    const WATCHED: u64 = 1 << 63;
     /// Somebody else holds the reservation, and will end the request.
     const TAKEN: Self = Self(u64::MAX);
 
@@ -32,6 +38,22 @@ impl Extra {
     #[inline]
     pub(super) fn is_none(self) -> bool {
         self == Self::NONE
+    }
+
+    fn watched(watch: Watch) -> Self {
+        Self(Self::WATCHED | watch.index() as u64)
+    }
+
+    #[inline]
+    fn is_watched(self) -> bool {
+        self.0 & Self::WATCHED != 0
+    }
+
+    pub(super) fn watch(self, ledger: &'static Ledger) -> Option<Watch> {
+        if !self.is_watched() || self.is_taken() {
+            return None;
+        }
+        Watch::at(ledger, usize::try_from(self.0 & !Self::WATCHED).ok()?)
     }
 
     pub(super) fn is_taken(self) -> bool {
@@ -69,9 +91,15 @@ impl Reservation {
     /// so that it is missing for those who ask next.
     pub fn raise_to(&mut self, bytes: u64) {
         let more = bytes.min(super::LARGEST_COST_BYTES).saturating_sub(self.bytes);
-        if more > 0 && !self.extra.is_taken() {
-            self.ledger.add_promised(more, self.extra);
-            self.bytes += more;
+        if more == 0 || self.extra.is_taken() {
+            return;
+        }
+        let watch = self.watch();
+        let route = watch.map_or(self.extra.route_index(), |watch| Some(watch.route().index()));
+        self.ledger.add_promised(more, route);
+        self.bytes += more;
+        if let Some(watch) = watch {
+            watch.raised(self.bytes);
         }
     }
 
@@ -82,10 +110,84 @@ impl Reservation {
     pub fn note_buffered(&mut self, bytes: u64) {
         // A made-up length must wrap neither the sum nor the word.
         let bytes = bytes.min(super::LARGEST_COST_BYTES);
-        if !self.extra.is_taken() {
-            self.ledger.add_buffered(bytes);
-            self.extra.0 += bytes;
+        if self.extra.is_taken() {
+            return;
         }
+        self.ledger.add_buffered(bytes);
+        match self.watch() {
+            Some(watch) => watch.add_buffered(bytes),
+            None => self.extra.0 += bytes,
+        }
+    }
+
+    /// Watches the request from now on: what its code allocates in [`Reservation::run`] is counted
+    /// for it and for its route, and it may be cancelled on the terms given. Past 16,384 requests at
+    /// the same time it goes on unwatched. To be called once, before anything is noted.
+    pub fn begin_watch(&mut self, route: Option<&'static Route>, terms: WatchTerms) {
+        let counted = self.extra.route_index().is_some();
+        let route = route.unwrap_or(self.ledger.routes().unmatched());
+        if let Some(watch) = Watch::start(self.ledger, route, terms) {
+            if !counted {
+                // Its end will be counted for the route that the watch knows.
+                self.ledger.count_route_admitted(route, self.bytes);
+            }
+            self.extra = Extra::watched(watch);
+        }
+    }
+
+    /// Whether the request is watched.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.extra.is_watched()
+    }
+
+    /// Runs a part of the request's work: what it allocates and frees is the request's.
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self.watch() {
+            Some(watch) => watch.run(work),
+            None => work(),
+        }
+    }
+
+    /// Promises what the request was seen to take, where that is more than it was promised.
+    pub fn follow_peak(&mut self) {
+        if let Some(watch) = self.watch() {
+            self.raise_to(watch.peak_bytes());
+        }
+    }
+
+    /// Notes that the request has its answer: what it took is what such a request takes.
+    pub fn answered(&self) {
+        if let Some(watch) = self.watch() {
+            watch.answered();
+        }
+    }
+
+    /// Whether the request is to end now. `waker` is woken when that becomes so later.
+    pub fn is_cancelled(&self, waker: &Waker) -> bool {
+        self.watch().is_some_and(|watch| {
+            // In this order, else a cancellation between the two would be missed.
+            watch.wake_on_cancel(waker);
+            watch.is_cancelled()
+        })
+    }
+
+    /// The note that the watch was begun with; 0 without one.
+    pub fn watch_note(&self) -> u8 {
+        self.watch().map_or(0, Watch::note)
+    }
+
+    /// Counts the cancellation as a refusal of the request's route, and says what to tell its
+    /// client.
+    pub fn cancelled(&self) -> Refusal {
+        if let Some(watch) = self.watch() {
+            watch.note_cancelled();
+        }
+        self.ledger.cancelled_refusal()
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        self.extra.watch(self.ledger)
     }
 }
 

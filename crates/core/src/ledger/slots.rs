@@ -4,19 +4,19 @@ use std::{
     cell::Cell,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use super::account::Credit;
 use crate::routes::{ROUTE_COUNTERS, RouteCounts};
 
-/// Threads with a place of their own; those beyond share one, at the cost of locked steps.
-const MOST_THREADS: usize = 256;
-/// A thread that has not looked for its number yet.
-const UNKNOWN: usize = usize::MAX;
-/// A thread that has none: there are too many, or it is about to end.
-const NONE: usize = usize::MAX - 1;
+/// Threads with a place of their own; those beyond share one, at the cost of locked steps. With the
+/// place of nobody as many as a byte can tell apart, so that no index is out of bounds.
+const MOST_THREADS: u8 = u8::MAX;
+/// The place of a thread that has none: it has not looked yet, there are too many, or it is about to
+/// end. No step on its credit succeeds.
+const NOBODY: u8 = MOST_THREADS;
 
 /// What one thread counts. Its counters are written by that thread alone, whichever thread
 /// admitted the request, so that no step on them need be locked; only their sums mean anything.
@@ -72,30 +72,33 @@ impl Slot {
 /// The slots of one ledger.
 #[derive(Debug)]
 pub(super) struct Slots {
-    own: [Slot; MOST_THREADS],
+    own: [Slot; MOST_THREADS as usize + 1],
     /// Of all threads without one: counted with locked steps, and without credit.
     pub(super) shared: Slot,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { own: std::array::from_fn(|_| Slot::default()), shared: Slot::default() }
+        let mut own: [Slot; MOST_THREADS as usize + 1] = std::array::from_fn(|_| Slot::default());
+        own[usize::from(NOBODY)].credit = Credit::of_nobody();
+        Self { own, shared: Slot::default() }
     }
 }
 
 impl Slots {
-    /// The slot of this thread where it has looked for one before.
+    /// The slot of this thread where it has looked for one before, else nobody's.
     #[inline]
-    pub(super) fn known(&self) -> Option<&Slot> {
-        self.own.get(NUMBER.get())
+    pub(super) fn known(&self) -> &Slot {
+        &self.own[usize::from(NUMBER.get())]
     }
 
     /// The slot of this thread, if it has one of its own.
     pub(super) fn mine(&self) -> Option<&Slot> {
-        match NUMBER.get() {
-            UNKNOWN => self.own.get(take_number()),
-            number => self.own.get(number),
-        }
+        let number = match NUMBER.get() {
+            NOBODY => take_number()?,
+            number => number,
+        };
+        self.own.get(usize::from(number))
     }
 
     /// All that may have been written, the shared one included.
@@ -111,7 +114,9 @@ impl Slots {
 
 thread_local! {
     /// Without a destructor, so that it can be read while a thread ends.
-    static NUMBER: Cell<usize> = const { Cell::new(UNKNOWN) };
+    static NUMBER: Cell<u8> = const { Cell::new(NOBODY) };
+    /// There was none for this thread: it does not ask again.
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
     static LEASE: Lease = const { Lease };
 }
 
@@ -119,12 +124,12 @@ thread_local! {
 /// slot of every ledger is a thread's, as an operating system's thread number would if those
 /// were small; nothing else is shared between ledgers. The lock orders what one thread wrote to
 /// its slots before what the next one with its number reads.
-static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-static SEEN: AtomicUsize = AtomicUsize::new(0);
+static FREE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static SEEN: AtomicU8 = AtomicU8::new(0);
 
 /// How many threads had a number at the same time, at most.
 pub(super) fn threads_seen() -> usize {
-    SEEN.load(Relaxed)
+    usize::from(SEEN.load(Relaxed))
 }
 
 /// Returns the number when its thread ends.
@@ -132,30 +137,31 @@ struct Lease;
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let number = NUMBER.replace(NONE);
-        if number < MOST_THREADS {
+        REFUSED.set(true);
+        let number = NUMBER.replace(NOBODY);
+        if number != NOBODY {
             FREE.lock().unwrap_or_else(PoisonError::into_inner).push(number);
         }
     }
 }
 
 #[cold]
-fn take_number() -> usize {
+fn take_number() -> Option<u8> {
     // Without a lease a number would never come back: this thread is about to end.
-    if LEASE.try_with(|_| ()).is_err() {
-        NUMBER.set(NONE);
-        return NONE;
+    if REFUSED.get() || LEASE.try_with(|_| ()).is_err() {
+        return None;
     }
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = free.pop().unwrap_or_else(|| {
-        let next = SEEN.load(Relaxed);
-        if next >= MOST_THREADS {
-            return NONE;
-        }
+    let seen = SEEN.load(Relaxed);
+    let number = free.pop().or_else(|| {
+        let next = (seen < MOST_THREADS).then_some(seen)?;
         SEEN.store(next + 1, Relaxed);
-        next
+        Some(next)
     });
-    NUMBER.set(number);
+    match number {
+        Some(number) => NUMBER.set(number),
+        None => REFUSED.set(true),
+    }
     number
 }
 
@@ -179,7 +185,7 @@ mod tests {
         assert_ne!(elsewhere(), Some(mine));
         assert_eq!(address(slots), Some(mine));
         // Far more threads than numbers, one after the other.
-        for _ in 0..MOST_THREADS + 10 {
+        for _ in 0..usize::from(MOST_THREADS) + 10 {
             assert!(elsewhere().is_some(), "numbers of ended threads are used again");
         }
     }

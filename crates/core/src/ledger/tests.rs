@@ -1,7 +1,7 @@
 use super::*;
 
 fn ledger() -> &'static Ledger {
-    Box::leak(Box::new(Ledger::new(Clock::manual(Duration::ZERO))))
+    Box::leak(Box::new(Ledger::new(Clock::manual(Duration::ZERO), None)))
 }
 
 fn verdict(low: u64, normal: u64, high: u64) -> Verdict {
@@ -88,10 +88,10 @@ fn what_costs_too_much_is_questioned() {
     let ledger = ledger();
     ledger.publish(&Verdict { wake_at: 1 << 50, ..verdict(1 << 50, 1 << 50, 1 << 50) });
     for cost in [LARGEST_COST_BYTES + 1, 1 << 51, u64::MAX] {
-        assert!(ledger.reserve_unquestioned(cost, None).is_none(), "{cost}");
+        assert!(ledger.reserve_unquestioned(Cost::new(cost), None).is_none(), "{cost}");
     }
     for cost in [1, MOST_CREDIT_BYTES, LARGEST_COST_BYTES] {
-        assert!(ledger.reserve_unquestioned(cost, None).is_some(), "{cost}");
+        assert!(ledger.reserve_unquestioned(Cost::new(cost), None).is_some(), "{cost}");
     }
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
 }

@@ -1,0 +1,401 @@
+//! Requests that are watched one by one: what each of them takes, and how to end it.
+//!
+//! Only where an allocation meter is installed or requests may be cancelled; all others cost
+//! nothing here. A watch is an entry of a fixed list, taken when a request is admitted and put
+//! back when its last part has gone, so that nothing is allocated per request.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{
+            AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    task::{Context, Poll, Waker},
+};
+
+use crossbeam_queue::ArrayQueue;
+use futures_util::task::AtomicWaker;
+use pin_project_lite::pin_project;
+
+use crate::{
+    ledger::Ledger,
+    lines::Priority,
+    meter::{AllocationMeter, MeterMark},
+    routes::Route,
+};
+
+/// Requests watched at the same time; further ones are admitted without a watch.
+const MOST_WATCHED: usize = 16_384;
+
+/// What is known of one request.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Entry {
+    /// Which request this is: an entry serves one after the other.
+    generation: AtomicU64,
+    /// The request and its spawned tasks; free at 0.
+    holders: AtomicU32,
+    /// Bytes held now, as far as the request's own code allocated and freed them: an estimate,
+    /// since what it hands to others is freed by them.
+    live: AtomicI64,
+    peak: AtomicU64,
+    allocated: AtomicU64,
+    reserved: AtomicU64,
+    /// Bytes of its body, which are charged beside what its route is learned to take.
+    body: AtomicU64,
+    buffered: AtomicU64,
+    /// The place of its route in the table of routes.
+    route: AtomicUsize,
+    /// 0 for a request that must not be cancelled, else 1 for the lowest priority and so on.
+    rank: AtomicU8,
+    note: AtomicU8,
+    answered: AtomicBool,
+    /// The generation that is cancelled.
+    cancelled: AtomicU64,
+    waker: AtomicWaker,
+}
+
+/// Entries made at once, when there is none left.
+const CHUNK: usize = 256;
+
+/// All entries, in use and free.
+pub(crate) struct Watchlist {
+    free: ArrayQueue<usize>,
+    chunks: Box<[OnceLock<Box<[Entry]>>]>,
+    used: Mutex<usize>,
+}
+
+impl std::fmt::Debug for Watchlist {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watchlist").field("free", &self.free.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Watchlist {
+    fn default() -> Self {
+        Self {
+            free: ArrayQueue::new(MOST_WATCHED),
+            chunks: std::iter::repeat_with(OnceLock::new).take(MOST_WATCHED / CHUNK).collect(),
+            used: Mutex::default(),
+        }
+    }
+}
+
+impl Watchlist {
+    fn take(&self) -> Option<usize> {
+        self.free.pop().or_else(|| self.add())
+    }
+
+    #[cold]
+    fn add(&self) -> Option<usize> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have added some meanwhile.
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        let chunk = self.chunks.get(*used)?;
+        chunk.get_or_init(|| std::iter::repeat_with(Entry::default).take(CHUNK).collect());
+        let first = *used * CHUNK;
+        *used += 1;
+        for index in first + 1..first + CHUNK {
+            // As many places as entries.
+            let _ = self.free.push(index);
+        }
+        Some(first)
+    }
+
+    fn entry(&self, index: usize) -> Option<&Entry> {
+        self.chunks.get(index / CHUNK)?.get()?.get(index % CHUNK)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().map_while(OnceLock::get).flatten()
+    }
+
+    /// Cancels one request: of those that may be cancelled and have the lowest priority, the one
+    /// that takes or was promised the most. Returns those bytes.
+    pub(crate) fn cancel_largest(&self) -> Option<u64> {
+        let (_, bytes, entry, generation) = self
+            .entries()
+            .filter_map(|entry| {
+                let generation = entry.generation.load(Acquire);
+                let rank = entry.rank.load(Relaxed);
+                let open = rank > 0
+                    && entry.holders.load(Relaxed) > 0
+                    && entry.cancelled.load(Relaxed) != generation;
+                let live = u64::try_from(entry.live.load(Relaxed)).unwrap_or(0);
+                let bytes = live.max(entry.reserved.load(Relaxed));
+                open.then_some((rank, bytes, entry, generation))
+            })
+            .min_by_key(|(rank, bytes, ..)| (*rank, u64::MAX - bytes))?;
+        // Should it have ended meanwhile, the next one here has another generation.
+        entry.cancelled.store(generation, Release);
+        entry.waker.wake();
+        Some(bytes)
+    }
+
+    /// Bytes that the list itself takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let entries = self.entries().count() * size_of::<Entry>();
+        (entries + self.free.capacity() * size_of::<usize>() * 2) as u64
+    }
+}
+
+/// Why and how a request is watched.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WatchTerms {
+    /// Bytes of its body, which are charged beside what the route is learned to take.
+    pub body_bytes: u64,
+    /// Bytes reserved for it.
+    pub reserved_bytes: u64,
+    /// Its priority, if it may be cancelled when memory stays critical.
+    pub cancel: Option<Priority>,
+    /// What the caller wants to know again when the request is cancelled.
+    pub note: u8,
+}
+
+impl WatchTerms {
+    /// Watches a request with a body of `body_bytes` and `reserved_bytes` promised; it is not to be
+    /// cancelled.
+    pub fn new(body_bytes: u64, reserved_bytes: u64) -> Self {
+        Self { body_bytes, reserved_bytes, cancel: None, note: 0 }
+    }
+
+    /// Keeps a word of the caller's, see [`Reservation::watch_note`](crate::Reservation::watch_note).
+    #[must_use]
+    pub fn note(mut self, note: u8) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// Lets the request be cancelled as one of this priority.
+    #[must_use]
+    pub fn cancel(mut self, priority: Option<Priority>) -> Self {
+        self.cancel = priority;
+        self
+    }
+}
+
+/// A watched request: which entry of which ledger. Plain words, so that a reservation can hold
+/// it in one of its own and a thread can note whose work it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    ledger: &'static Ledger,
+    entry: &'static Entry,
+    index: usize,
+    generation: u64,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Watch>> = const { Cell::new(None) };
+}
+
+impl Watch {
+    /// Takes an entry; it is put back with [`Watch::release`]. `None` when all are taken.
+    pub(crate) fn start(
+        ledger: &'static Ledger,
+        route: &'static Route,
+        terms: WatchTerms,
+    ) -> Option<Self> {
+        let index = ledger.watchlist().take()?;
+        let entry = ledger.watchlist().entry(index)?;
+        let generation = entry.generation.load(Relaxed) + 1;
+        // Nobody holds it, and the scan for the largest sees rank 0 until all is set.
+        for counter in [&entry.peak, &entry.allocated, &entry.buffered] {
+            counter.store(0, Relaxed);
+        }
+        entry.live.store(0, Relaxed);
+        entry.answered.store(false, Relaxed);
+        entry.note.store(terms.note, Relaxed);
+        entry.body.store(terms.body_bytes, Relaxed);
+        entry.reserved.store(terms.reserved_bytes, Relaxed);
+        entry.route.store(route.index(), Relaxed);
+        entry.generation.store(generation, Relaxed);
+        entry.holders.store(1, Relaxed);
+        let rank = match terms.cancel {
+            None | Some(Priority::Critical) => 0,
+            Some(Priority::Low) => 1,
+            Some(Priority::Normal) => 2,
+            Some(Priority::High) => 3,
+        };
+        entry.rank.store(rank, Release);
+        Some(Self { ledger, entry, index, generation })
+    }
+
+    /// The watch that a reservation noted by its place.
+    pub(crate) fn at(ledger: &'static Ledger, index: usize) -> Option<Self> {
+        let entry = ledger.watchlist().entry(index)?;
+        Some(Self { ledger, entry, index, generation: entry.generation.load(Relaxed) })
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.index
+    }
+
+    /// Runs a part of the request's work: what it allocates and frees is the request's.
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        let Some(meter) = self.ledger.meter() else { return work() };
+        let outer = CURRENT.replace(Some(self));
+        let _scope = Scope { watch: self, meter, mark: meter.enter(), outer };
+        work()
+    }
+
+    pub(crate) fn peak_bytes(self) -> u64 {
+        self.entry.peak.load(Relaxed)
+    }
+
+    pub(crate) fn note(self) -> u8 {
+        self.entry.note.load(Relaxed)
+    }
+
+    pub(crate) fn is_cancelled(self) -> bool {
+        self.entry.cancelled.load(Acquire) == self.generation
+    }
+
+    pub(crate) fn wake_on_cancel(self, waker: &Waker) {
+        if self.entry.rank.load(Relaxed) > 0 {
+            self.entry.waker.register(waker);
+        }
+    }
+
+    /// Counts the cancellation as a refusal of the request's route.
+    pub(crate) fn note_cancelled(self) {
+        self.ledger.count_cancelled(self.route());
+        self.entry.rank.store(0, Relaxed);
+    }
+
+    pub(crate) fn add_buffered(self, bytes: u64) {
+        self.entry.buffered.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn raised(self, bytes: u64) {
+        self.entry.reserved.store(bytes, Relaxed);
+    }
+
+    pub(crate) fn buffered_bytes(self) -> u64 {
+        self.entry.buffered.load(Relaxed)
+    }
+
+    pub(crate) fn route(self) -> &'static Route {
+        self.ledger.routes().at(self.entry.route.load(Relaxed))
+    }
+
+    pub(crate) fn answered(self) {
+        self.entry.answered.store(true, Relaxed);
+    }
+
+    /// Ends the whole request: tells its route what it took at most. One that was given up before it
+    /// had an answer says little about the others.
+    pub(crate) fn finish(self) {
+        self.entry.rank.store(0, Relaxed);
+        if self.ledger.meter().is_some() && self.entry.answered.load(Relaxed) {
+            let body = self.entry.body.load(Relaxed);
+            self.route().learn(self.peak_bytes().saturating_sub(body));
+        }
+        self.release();
+    }
+
+    /// Puts the entry back with the last part of the request. What the request still holds then is
+    /// not its route's any more: it was handed on, or is freed where nobody counts.
+    fn release(self) {
+        if self.entry.holders.fetch_sub(1, AcqRel) == 1 {
+            let left = self.entry.live.load(Relaxed);
+            self.ledger.count_attributed(self.route(), 0, left.wrapping_neg());
+            drop(self.entry.waker.take());
+            // As many places as entries.
+            let _ = self.ledger.watchlist().free.push(self.index);
+        }
+    }
+}
+
+/// A stretch of work on one thread; ends also when that panics.
+struct Scope {
+    watch: Watch,
+    meter: &'static dyn AllocationMeter,
+    mark: MeterMark,
+    outer: Option<Watch>,
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let usage = self.meter.leave(self.mark);
+        CURRENT.set(self.outer);
+        let Watch { entry, ledger, .. } = self.watch;
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let change = signed(usage.allocated_bytes) - signed(usage.freed_bytes);
+        // Added, not stored: a spawned task may run at the same time.
+        let before = entry.live.fetch_add(change, Relaxed);
+        entry.allocated.fetch_add(usage.allocated_bytes, Relaxed);
+        let peak = u64::try_from(before.saturating_add(signed(usage.peak_bytes))).unwrap_or(0);
+        let route = self.watch.route();
+        if peak > entry.peak.fetch_max(peak, Relaxed) {
+            // At once, for those who ask while the first of a burst are still at work.
+            route.note_peak(peak.saturating_sub(entry.body.load(Relaxed)));
+        }
+        ledger.count_attributed(route, usage.allocated_bytes, change);
+    }
+}
+
+/// A spawned task's part in a request.
+#[derive(Debug)]
+struct Part(Watch);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+pin_project! {
+    /// Future of [`Attribute::attributed`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Attributed<F> {
+        #[pin]
+        inner: F,
+        part: Option<Part>,
+    }
+}
+
+/// Counts what a spawned task allocates for the request that spawned it.
+pub trait Attribute: Future + Sized {
+    /// Attributes this future to the request whose code runs on this thread now; outside any, or
+    /// where nothing is attributed, it is only passed on.
+    ///
+    /// ```
+    /// use plimsoll_core::Attribute;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let task = tokio::spawn(async { vec![0_u8; 1 << 20].len() }.attributed());
+    /// assert_eq!(task.await.unwrap(), 1 << 20);
+    /// # }
+    /// ```
+    fn attributed(self) -> Attributed<Self> {
+        let part = CURRENT.get().map(|watch| {
+            watch.entry.holders.fetch_add(1, Relaxed);
+            Part(watch)
+        });
+        Attributed { inner: self, part }
+    }
+}
+
+impl<F: Future> Attribute for F {}
+
+impl<F: Future> Future for Attributed<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        match this.part {
+            Some(part) => part.0.run(|| this.inner.poll(cx)),
+            None => this.inner.poll(cx),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What requests allocate is counted for them and their routes, teaches what they cost, and the
+//! largest can be ended. A program of its own, since it installs an allocator.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::{
+    alloc::System,
+    convert::Infallible,
+    hint::black_box,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use plimsoll_alloc::Attributing;
+use plimsoll_core::{Attribute, Clock, MB, Plimsoll, Priority, RouteFigures, Thresholds};
+use plimsoll_guard::{
+    DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
+};
+use plimsoll_testkit::{ScriptHandle, ScriptedSource};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+#[global_allocator]
+static ALLOCATOR: Attributing<System> = Attributing::new(System);
+
+const LARGE: u64 = 5 * MB;
+const LARGE_LENGTH: usize = 5_000_000;
+/// What a future and its bookkeeping may add to what a handler takes.
+const SLACK: u64 = 20_000;
+
+struct Ship {
+    plimsoll: Plimsoll,
+    script: ScriptHandle,
+    clock: Clock,
+}
+
+/// Idle, with warning at 200 and critical at 300 MB.
+fn ship() -> Ship {
+    let (source, script) = ScriptedSource::new();
+    script.set_rss(50 * MB);
+    let clock = Clock::manual(Duration::ZERO);
+    let plimsoll = Plimsoll::builder()
+        .thresholds(Thresholds::new(200 * MB, 300 * MB).unwrap())
+        .check_interval(Duration::from_secs(600))
+        .automatic_cleanup(false)
+        .clock(clock.clone())
+        .allocation_meter(plimsoll_alloc::attribution().expect("installed above"))
+        .start_with(source)
+        .unwrap();
+    Ship { plimsoll, script, clock }
+}
+
+impl Ship {
+    fn held(&self) -> (u64, u64) {
+        let figures = self.plimsoll.report().guard;
+        (figures.in_flight, figures.reserved_bytes)
+    }
+
+    fn route(&self) -> RouteFigures {
+        self.plimsoll.routes().into_iter().next().expect("one was asked for")
+    }
+
+    async fn use_bytes_at(&self, bytes: u64, advance: Duration) {
+        self.clock.advance(advance);
+        self.script.set_rss(bytes);
+        self.plimsoll.check().await.unwrap();
+    }
+}
+
+fn get() -> Request<Full<Bytes>> {
+    Request::new(Full::default())
+}
+
+fn near(bytes: u64, expected: u64) -> bool {
+    (expected..=expected + SLACK).contains(&bytes)
+}
+
+/// Holds memory over an await, and answers with as much.
+async fn handler(_: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let held = black_box(vec![1_u8; LARGE_LENGTH]);
+    tokio::task::yield_now().await;
+    Ok(Response::new(Full::new(Bytes::from(held))))
+}
+
+#[tokio::test]
+async fn what_a_request_takes_is_charged_as_it_is_seen_and_learned_for_the_next() {
+    let ship = ship();
+    let mut service =
+        MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(service_fn(handler));
+    let mut first = task::spawn(service.ready().await.unwrap().call(get()));
+    let guessed = ship.held().1;
+    assert!(guessed > DEFAULT_REQUEST_COST_BYTES, "nobody knows yet: {guessed}");
+    assert_pending!(first.poll());
+    assert!(near(ship.held().1, LARGE.max(guessed)), "{:?}", ship.held());
+    // The first is still at work, and may take more.
+    let second = task::spawn(service.ready().await.unwrap().call(get()));
+    assert!(near(ship.held().1, 2 * LARGE.max(guessed)), "{:?}", ship.held());
+    drop(second);
+    let answer = assert_ready!(first.poll()).unwrap();
+    drop(first);
+    let memory = ship.route().memory.expect("attributed");
+    assert!(near(memory.peak_bytes, LARGE) && near(memory.allocated_bytes, LARGE), "{memory:?}");
+    assert!(near(memory.live_bytes, LARGE), "the answer is still there: {memory:?}");
+    drop(answer);
+    assert_eq!(ship.held(), (0, 0));
+    let memory = ship.route().memory.expect("attributed");
+    assert_eq!(memory.live_bytes, 0, "{memory:?}");
+    let third = task::spawn(service.ready().await.unwrap().call(get()));
+    assert!(near(ship.held().1, LARGE), "{:?}", ship.held());
+    drop(third);
+    assert!(ship.plimsoll.report().guard.attributed);
+}
+
+#[tokio::test]
+async fn a_body_that_is_counted_by_its_length_is_not_learned_as_the_routes_own() {
+    let ship = ship();
+    let inner = service_fn(async |request: Request<Full<Bytes>>| {
+        let copy = black_box(request.into_body().collect().await.unwrap().to_bytes().to_vec());
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(copy.len().to_string()))))
+    });
+    let service = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(inner);
+    let body = Bytes::from(vec![7; LARGE_LENGTH]);
+    service.oneshot(Request::new(Full::new(body))).await.unwrap();
+    let memory = ship.route().memory.expect("attributed");
+    assert!(memory.peak_bytes <= SLACK, "{memory:?}");
+    assert!(near(memory.allocated_bytes, LARGE), "{memory:?}");
+}
+
+#[tokio::test]
+async fn what_a_declared_cost_says_is_not_learned() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cost(|_| Some(77));
+    let service =
+        MemoryGuardLayer::new(config).layer(service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        }));
+    let answer = service.oneshot(get()).await.unwrap();
+    assert!(ship.held().1 < SLACK, "{:?}", ship.held());
+    drop(answer);
+}
+
+#[tokio::test]
+async fn a_cold_burst_is_let_in_a_few_at_a_time() {
+    let ship = ship();
+    let inner = service_fn(|_: Request<Full<Bytes>>| {
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+    });
+    let mut service = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(inner);
+    let mut burst = Vec::new();
+    for _ in 0..200 {
+        burst.push(service.ready().await.unwrap().call(get()));
+    }
+    let (in_flight, _) = ship.held();
+    assert!((20..=120).contains(&in_flight), "{in_flight} of a route that nobody has seen");
+}
+
+#[tokio::test]
+async fn a_spawned_task_counts_for_the_request_that_spawned_it() {
+    let ship = ship();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        let task = async { black_box(vec![1_u8; LARGE_LENGTH]).len() }.attributed();
+        let spawned = tokio::spawn(task);
+        let length = spawned.await.unwrap();
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(length.to_string()))))
+    });
+    let service = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(inner);
+    service.oneshot(get()).await.unwrap();
+    let memory = ship.route().memory.expect("attributed");
+    assert!(near(memory.peak_bytes, LARGE), "{memory:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_or_a_panic_leaves_nothing_behind() {
+    let ship = ship();
+    let mut service =
+        MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(service_fn(handler));
+    let mut gone = task::spawn(service.ready().await.unwrap().call(get()));
+    assert_pending!(gone.poll());
+    drop(gone);
+    let panics = service_fn(async |_: Request<Full<Bytes>>| {
+        let _held = black_box(vec![1_u8; LARGE_LENGTH]);
+        tokio::task::yield_now().await;
+        if true {
+            panic!("boom");
+        }
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let panics = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(panics);
+    tokio::spawn(panics.oneshot(get())).await.unwrap_err();
+    assert_eq!(ship.held(), (0, 0));
+    assert_eq!(ship.route().memory.expect("attributed").live_bytes, 0);
+}
+
+/// Waits for ever, holding memory.
+async fn holding(bytes: usize) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _held = black_box(vec![1_u8; bytes]);
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn at_sustained_critical_the_largest_request_that_may_be_ended_is() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|head| match head
+        .uri
+        .path()
+    {
+        "/low" => Priority::Low,
+        _ => Priority::Normal,
+    });
+    let inner = service_fn(|request: Request<Full<Bytes>>| {
+        holding(request.uri().query().unwrap().parse().unwrap())
+    });
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut ask = |uri: &'static str| {
+        let request = Request::builder().uri(uri).body(Full::default()).unwrap();
+        let mut ready = task::spawn(());
+        ready.enter(|cx, _| assert_ready_ok!(service.poll_ready(cx)));
+        let mut asked = task::spawn(service.call(request));
+        assert_pending!(asked.poll());
+        asked
+    };
+    let (mut small, mut large) = (ask("/low?1000000"), ask("/low?9000000"));
+    let mut normal = ask("/?20000000");
+    // Sustained: seen twice, half a second apart.
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(large.is_woken() && !small.is_woken() && !normal.is_woken());
+    let answer = assert_ready!(large.poll()).unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    drop((answer, large));
+    assert_pending!(small.poll());
+    let figures = ship.plimsoll.report().guard;
+    assert_eq!((figures.in_flight, figures.cancelled, figures.shed), (2, 1, 0));
+    assert_eq!(ship.route().cancelled, 1);
+    // One at a time: the next a tenth of a second later, and none once the list is through.
+    ship.use_bytes_at(310 * MB, Duration::from_millis(100)).await;
+    assert_eq!(assert_ready!(small.poll()).unwrap().status(), 503);
+    ship.use_bytes_at(310 * MB, Duration::from_millis(100)).await;
+    assert_pending!(normal.poll());
+    assert_eq!(ship.plimsoll.report().guard.cancelled, 2);
+}
+
+#[tokio::test]
+async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
+    struct Endless(#[expect(dead_code, reason = "held")] Vec<u8>);
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Endless(black_box(vec![1; LARGE_LENGTH]))))
+    });
+    let service = MemoryGuardLayer::new(config).layer(inner);
+    let mut body = Box::pin(service.oneshot(get()).await.unwrap().into_body());
+    let mut polled = task::spawn(());
+    polled.enter(|cx, _| assert_pending!(body.as_mut().poll_frame(cx)));
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(polled.is_woken());
+    let frame = polled.enter(|cx, _| assert_ready!(body.as_mut().poll_frame(cx)));
+    assert_eq!(frame.unwrap().unwrap_err(), MemoryGuardBodyError::Cancelled);
+    assert_eq!(ship.held(), (0, 0), "its bytes are back although the body object is still there");
+    assert!(polled.enter(|cx, _| assert_ready!(body.as_mut().poll_frame(cx))).is_none());
+    drop(body);
+    assert_eq!((ship.held(), ship.plimsoll.report().guard.cancelled), ((0, 0), 1));
+}
