@@ -50,6 +50,7 @@ pub mod env;
 mod evaluate;
 mod events;
 mod history;
+mod kernel_events;
 mod latency;
 mod ledger;
 mod level;
@@ -71,6 +72,7 @@ mod source;
 mod telemetry;
 mod thresholds;
 mod units;
+mod watch;
 mod worker;
 
 pub use self::{
@@ -97,12 +99,12 @@ pub use self::{
     registry::{CleanupRegistry, PrunerFigures, Registration},
     release::RELEASE_ACTION,
     report::{
-        Cooldown, CurrentMb, GuardFigures, GuardMode, MonitorFigures, ReadingError, ReleaseFigures,
-        Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
+        Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures, ReadingError,
+        ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, UNMATCHED_ROUTE},
-    source::{HeapSource, MemorySource, ReleaseBackend, SourceError},
+    source::{HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken},
     thresholds::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,
