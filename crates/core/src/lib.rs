@@ -89,8 +89,8 @@ pub use self::{
     lines::Priority,
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},
     period::{
-        ASSUMED_FILL_RATE, FillRate, LONGEST_PERIOD_UNDER_PRESSURE, PeriodInput, SHORTEST_PERIOD,
-        headroom_bytes, next_period,
+        ASSUMED_FILL_RATE, FillRate, LONGEST_PERIOD_UNDER_PRESSURE, PeriodInput,
+        SHORTEST_BURST_PERIOD, SHORTEST_PERIOD, headroom_bytes, next_period, watched_period,
     },
     plimsoll::{Plimsoll, Telemetry, rfc3339},
     pruner::{CleanupLevel, CleanupTrigger, Holding, PruneError, PruneRequest, Pruned, Pruner},
@@ -104,7 +104,9 @@ pub use self::{
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, UNMATCHED_ROUTE},
-    source::{HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken},
+    source::{
+        GrowthWatch, HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken,
+    },
     thresholds::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,

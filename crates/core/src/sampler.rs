@@ -16,7 +16,7 @@ use crate::{
     evaluate::Evaluation,
     reading::{HeapFigures, MemoryMetric, MemoryReading},
     shared::Shared,
-    source::{HeapSource, KernelEvents, MemorySource, SourceError},
+    source::{GrowthWatch, HeapSource, KernelEvents, MemorySource, SourceError},
     watch::WatchedGrowth,
 };
 
@@ -133,12 +133,15 @@ impl Reader {
         std::panic::catch_unwind(AssertUnwindSafe(|| self.source.events())).unwrap_or_default()
     }
 
-    /// Tells the source which growth the next wake is worth.
-    pub(crate) fn watch(&mut self, evaluation: &Evaluation) {
+    /// Tells the source which growth the next wake is worth, and returns when to look at the
+    /// latest without one.
+    pub(crate) fn watch(&mut self, evaluation: &Evaluation) -> Duration {
         let growth = WatchedGrowth::of(evaluation.figure, evaluation.marks);
-        let watched = AssertUnwindSafe(|| self.source.watch(growth.bytes()));
-        if std::panic::catch_unwind(watched).is_err() {
-            tracing::error!("the memory source panicked while it was told what to watch");
+        let watch = AssertUnwindSafe(|| self.source.watch(growth.bytes()));
+        match std::panic::catch_unwind(watch) {
+            Ok(GrowthWatch::Watched) => evaluation.watched_period,
+            // One that panics is told of nothing, as one that cannot watch.
+            Ok(GrowthWatch::Unwatched) | Err(_) => evaluation.period,
         }
     }
 
@@ -196,8 +199,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
                 Some(evaluation) => {
                     gate.checks.fetch_add(1, Ordering::Relaxed);
                     gate.answer(&mut waiting, Some(reading));
-                    reader.watch(&evaluation);
-                    evaluation.period
+                    reader.watch(&evaluation)
                 }
                 None => failed(&SourceError::new("the decision figure"), &mut waiting),
             },

@@ -33,10 +33,23 @@ pub trait MemorySource: Send + 'static {
     /// reading to be worth a wake. In rising order; empty when nothing above is waited for.
     ///
     /// Called after each reading, so it is for the source to find out cheaply whether what it
-    /// asked the kernel for still serves, and to ask anew elsewhere than on this thread.
-    fn watch(&mut self, growth_bytes: &[u64]) {
+    /// asked the kernel for still serves, and to ask anew elsewhere than on this thread. Returns
+    /// whether the kernel will tell of all of this growth: then the sampler looks less often
+    /// while memory is far from every line.
+    fn watch(&mut self, growth_bytes: &[u64]) -> GrowthWatch {
         let _ = growth_bytes;
+        GrowthWatch::Unwatched
     }
+}
+
+/// Whether the kernel will tell of growth; see [`MemorySource::watch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrowthWatch {
+    /// Growth can go unheard: the period alone has to find it.
+    Unwatched,
+    /// All growth that was asked about is told.
+    Watched,
 }
 
 /// Waits for the kernel to say that memory has moved; see [`MemorySource::events`].

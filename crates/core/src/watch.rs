@@ -9,7 +9,8 @@ use crate::thresholds::Watermarks;
 /// turn, 2 to 3 ms where all CPUs are busy. Huge pages fill 10 GiB/s, 30 MiB in that time, while
 /// the period was chosen for the slower growth seen before. The far rung pays for that: from there
 /// on the sampler follows by itself.
-const RUNGS: [u64; 3] = [64 << 20, 16 << 20, 0];
+const RUNGS: [u64; 3] = [FAR_RUNG_BYTES, 16 << 20, 0];
+pub(crate) const FAR_RUNG_BYTES: u64 = 64 << 20;
 const MOST: usize = 2 * RUNGS.len();
 
 /// Bytes by which memory has to grow to reach each rung above, rising.

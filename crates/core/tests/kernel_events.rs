@@ -9,8 +9,8 @@ use std::{
 };
 
 use plimsoll_core::{
-    EventFigures, KernelEvents, MB, MemoryReading, MemorySource, Plimsoll, PressureLevel,
-    SourceError, Thresholds, Woken,
+    EventFigures, GrowthWatch, KernelEvents, MB, MemoryReading, MemorySource, Plimsoll,
+    PressureLevel, SourceError, Thresholds, Woken,
 };
 use plimsoll_testkit::{ScriptHandle, ScriptedSource};
 
@@ -59,8 +59,9 @@ impl MemorySource for Eventful {
         Some(Box::new(Waits(self.kernel.clone())))
     }
 
-    fn watch(&mut self, growth_bytes: &[u64]) {
+    fn watch(&mut self, growth_bytes: &[u64]) -> GrowthWatch {
         *locked(&self.kernel.0.watched) = growth_bytes.to_vec();
+        GrowthWatch::Unwatched
     }
 }
 

@@ -138,7 +138,7 @@ impl MemoryCgroup {
     }
 
     /// The lowest usage at which the kernel reclaims, as last read.
-    fn reclaims_at(&self) -> Option<u64> {
+    pub(crate) fn reclaims_at(&self) -> Option<u64> {
         let throttle = self.throttles.iter().filter_map(|throttle| throttle.last);
         throttle.chain(self.tightest_limit().map(|(bytes, _)| bytes)).min()
     }

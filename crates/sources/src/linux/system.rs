@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use plimsoll_core::{Clock, KernelEvents, MemoryReading, MemorySource, SourceError, whole_mb};
+use plimsoll_core::{
+    Clock, GrowthWatch, KernelEvents, MemoryReading, MemorySource, SourceError, whole_mb,
+};
 
 use crate::linux::{
     cache::Seen,
@@ -268,10 +270,14 @@ impl MemorySource for SystemSource {
         Some(Box::new(SystemEvents::new(wanted, self.root.join("proc/pressure/memory"))))
     }
 
-    fn watch(&mut self, growth_bytes: &[u64]) {
-        if let (Some(wanted), Some(usage)) = (&self.wanted, self.usage_bytes) {
-            self.armed.follow(wanted, usage, growth_bytes, self.clock.now());
-        }
+    fn watch(&mut self, growth_bytes: &[u64]) -> GrowthWatch {
+        let (Some(wanted), Some(cgroup), Some(usage)) =
+            (&self.wanted, &self.cgroup, self.usage_bytes)
+        else {
+            return GrowthWatch::Unwatched;
+        };
+        let reclaims_at = cgroup.reclaims_at();
+        self.armed.follow(wanted, usage, growth_bytes, reclaims_at, self.clock.now())
     }
 }
 

@@ -124,6 +124,7 @@ impl SystemEvents {
         if let Some((number, lines)) = news.lines {
             self.lines_seen = Some(number);
             self.arm(&lines);
+            self.wanted.taken(self.thresholds.active().map_or(0, |_| number));
             return true;
         }
         moved
@@ -144,6 +145,7 @@ impl SystemEvents {
         self.place = place;
         // Those of the cgroup before; the source names new ones after its next reading.
         self.thresholds = Heard::Inapplicable;
+        self.wanted.taken(0);
     }
 
     fn arm(&mut self, lines: &[u64]) {
@@ -192,6 +194,7 @@ impl SystemEvents {
             && note(active.read(thresholds))
         {
             self.thresholds = Heard::Gone("usage thresholds of cgroup v1");
+            self.wanted.taken(0);
         }
         if let Heard::Active(active) = &mut self.breaches
             && note(active.read(breaches))

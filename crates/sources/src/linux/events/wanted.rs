@@ -6,11 +6,12 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use plimsoll_core::GrowthWatch;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::thresholds::drain;
@@ -44,6 +45,8 @@ pub(crate) struct Wanted {
     /// Ready to read when there is news.
     control: OwnedFd,
     stopped: AtomicBool,
+    /// The set of lines that the kernel has taken; 0 for none.
+    taken: AtomicU64,
     set: Mutex<Set>,
 }
 
@@ -69,7 +72,12 @@ impl Wanted {
     /// When the process has no descriptor left.
     pub(crate) fn new() -> io::Result<Self> {
         let control = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { control, stopped: AtomicBool::new(false), set: Mutex::default() })
+        Ok(Self {
+            control,
+            stopped: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            set: Mutex::default(),
+        })
     }
 
     /// The process is in this cgroup now, if in any.
@@ -82,13 +90,21 @@ impl Wanted {
         self.poke();
     }
 
-    fn set_lines(&self, lines: &[u64]) {
+    /// Returns the number of this set.
+    fn set_lines(&self, lines: &[u64]) -> u64 {
         let mut set = self.lock();
         set.lines.clear();
         set.lines.extend_from_slice(lines);
         set.armed += 1;
+        let number = set.armed;
         drop(set);
         self.poke();
+        number
+    }
+
+    /// Notes which set of lines the kernel has taken, 0 when none is left.
+    pub(super) fn taken(&self, number: u64) {
+        self.taken.store(number, Ordering::SeqCst);
     }
 
     pub(super) fn news(&self, places_seen: Option<u64>, lines_seen: Option<u64>) -> News {
@@ -133,6 +149,7 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Armed {
     lines: Vec<u64>,
+    number: u64,
     due: Duration,
 }
 
@@ -143,15 +160,32 @@ impl Armed {
         self.due = Duration::ZERO;
     }
 
-    /// Asks for thresholds at `usage` and each growth beyond it, unless those there are near.
-    pub(crate) fn follow(&mut self, wanted: &Wanted, usage: u64, growth: &[u64], now: Duration) {
-        if now < self.due || growth.iter().all(|&growth| self.serves(usage, growth)) {
-            return;
+    /// Asks for thresholds at `usage` and each growth beyond it, unless those there are near; says
+    /// whether the kernel will tell of all of them. It will not where usage cannot get: cache that
+    /// the kernel reclaims from `reclaims_at` on makes room for memory without usage moving.
+    pub(crate) fn follow(
+        &mut self,
+        wanted: &Wanted,
+        usage: u64,
+        growth: &[u64],
+        reclaims_at: Option<u64>,
+        now: Duration,
+    ) -> GrowthWatch {
+        let serve = growth.iter().all(|&growth| self.serves(usage, growth));
+        if !serve && now >= self.due {
+            self.due = now + REARM_EVERY;
+            self.lines.clear();
+            self.lines.extend(growth.iter().map(|&growth| usage.saturating_add(growth)));
+            self.number = wanted.set_lines(&self.lines);
         }
-        self.due = now + REARM_EVERY;
-        self.lines.clear();
-        self.lines.extend(growth.iter().map(|&growth| usage.saturating_add(growth)));
-        wanted.set_lines(&self.lines);
+        let reached = growth.last().is_some_and(|furthest| {
+            reclaims_at.is_none_or(|line| usage.saturating_add(*furthest) < line)
+        });
+        if serve && reached && wanted.taken.load(Ordering::SeqCst) == self.number {
+            GrowthWatch::Watched
+        } else {
+            GrowthWatch::Unwatched
+        }
     }
 
     fn serves(&self, usage: u64, growth: u64) -> bool {
@@ -173,9 +207,13 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
+    fn follow(armed: &mut Armed, wanted: &Wanted, usage: u64, growth: &[u64], now: Duration) {
+        armed.follow(wanted, usage, growth, None, now);
+    }
+
     fn armed() -> (Armed, Wanted) {
         let (mut armed, wanted) = (Armed::default(), Wanted::new().unwrap());
-        armed.follow(&wanted, 100 * MIB, &[64 * MIB, 128 * MIB], Duration::ZERO);
+        follow(&mut armed, &wanted, 100 * MIB, &[64 * MIB, 128 * MIB], Duration::ZERO);
         (armed, wanted)
     }
 
@@ -189,9 +227,15 @@ mod tests {
         assert_eq!(lines(&wanted), (1, vec![164 * MIB, 228 * MIB]));
         let later = Duration::from_secs(10);
         for usage in [90, 99, 100, 101, 120, 163] {
-            armed.follow(&wanted, usage * MIB, &[(164 - usage) * MIB, (228 - usage) * MIB], later);
+            follow(
+                &mut armed,
+                &wanted,
+                usage * MIB,
+                &[(164 - usage) * MIB, (228 - usage) * MIB],
+                later,
+            );
         }
-        armed.follow(&wanted, 164 * MIB, &[64 * MIB], later);
+        follow(&mut armed, &wanted, 164 * MIB, &[64 * MIB], later);
         assert_eq!(lines(&wanted).0, 1, "one that is passed is not wanted, the other is there");
     }
 
@@ -199,21 +243,39 @@ mod tests {
     fn lines_follow_a_cache_that_moves_far_enough_and_not_more_often_than_they_may() {
         let (mut armed, wanted) = armed();
         let growth = |cache: u64| [(64 + cache) * MIB, (128 + cache) * MIB];
-        armed.follow(&wanted, 100 * MIB, &growth(10), Duration::from_secs(1));
+        follow(&mut armed, &wanted, 100 * MIB, &growth(10), Duration::from_secs(1));
         assert_eq!(lines(&wanted).0, 1, "a little early");
-        armed.follow(&wanted, 100 * MIB, &growth(60), Duration::from_secs(1));
+        follow(&mut armed, &wanted, 100 * MIB, &growth(60), Duration::from_secs(1));
         assert_eq!(lines(&wanted), (2, vec![224 * MIB, 288 * MIB]));
-        armed.follow(&wanted, 100 * MIB, &growth(0), Duration::from_millis(1_249));
+        follow(&mut armed, &wanted, 100 * MIB, &growth(0), Duration::from_millis(1_249));
         assert_eq!(lines(&wanted).0, 2, "not yet");
-        armed.follow(&wanted, 100 * MIB, &growth(0), Duration::from_millis(1_250));
+        follow(&mut armed, &wanted, 100 * MIB, &growth(0), Duration::from_millis(1_250));
         assert_eq!(lines(&wanted).0, 3, "too late by far");
     }
 
     #[test]
     fn nothing_above_asks_for_nothing() {
         let (mut armed, wanted) = (Armed::default(), Wanted::new().unwrap());
-        armed.follow(&wanted, 100 * MIB, &[], Duration::from_secs(1));
+        follow(&mut armed, &wanted, 100 * MIB, &[], Duration::from_secs(1));
         assert!(wanted.news(None, None).lines.is_none());
+    }
+
+    #[test]
+    fn growth_is_watched_once_the_kernel_has_taken_it_and_usage_can_get_there() {
+        let (mut armed, wanted) = armed();
+        let mut ask = |growth: &[u64], reclaims_at| {
+            armed.follow(&wanted, 100 * MIB, growth, reclaims_at, Duration::ZERO)
+        };
+        let both = [64 * MIB, 128 * MIB];
+        assert_eq!(ask(&both, None), GrowthWatch::Unwatched, "not taken yet");
+        wanted.taken(1);
+        assert_eq!(ask(&both, None), GrowthWatch::Watched);
+        assert_eq!(ask(&both, Some(256 * MIB)), GrowthWatch::Watched);
+        assert_eq!(ask(&both, Some(200 * MIB)), GrowthWatch::Unwatched, "reclaimed before");
+        assert_eq!(ask(&[20 * MIB], None), GrowthWatch::Unwatched, "another line");
+        assert_eq!(ask(&[], None), GrowthWatch::Unwatched, "nothing above");
+        wanted.taken(0);
+        assert_eq!(ask(&both, None), GrowthWatch::Unwatched, "its cgroup went away");
     }
 
     #[test]
@@ -224,7 +286,7 @@ mod tests {
         let news = wanted.news(Some(0), Some(1));
         assert_eq!(news.place, Some((1, Some(Place::default()))));
         assert!(news.lines.is_none());
-        armed.follow(&wanted, 100 * MIB, &[64 * MIB], Duration::ZERO);
+        follow(&mut armed, &wanted, 100 * MIB, &[64 * MIB], Duration::ZERO);
         assert_eq!(lines(&wanted), (2, vec![164 * MIB]));
     }
 }
