@@ -20,6 +20,11 @@ chat *args:
 bench *args:
     cargo bench -p plimsoll-guard --bench admission {{ args }}
 
+# Cost of a sample, and how far memory outruns the sampler
+bench-sources *args:
+    cargo bench -p plimsoll-sources --bench sample
+    cargo bench -p plimsoll-sources --bench overshoot -- {{ args }}
+
 # The documentation of all crates
 doc:
     cargo doc --workspace --no-deps --open

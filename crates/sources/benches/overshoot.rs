@@ -5,11 +5,12 @@
 //! when it is critical. Told: by how much the decision figure stands past critical then, and how
 //! long after the crossing it was seen. With 4 KiB and with huge pages; as a plain process, whose
 //! resident set decides, and in a memory cgroup of version 1, where that can be made; with the
-//! kernel's events and without. `others` is the share of the processors that somebody else had
+//! kernel's events and without. Then how long after the crossing a kernel event alone, without any
+//! period, brings a reading that shows it. `others` is the share of the processors that somebody else had
 //! meanwhile: on a busy machine the figures tell of its scheduler. At last the processor time of Plimsoll's threads while nothing
 //! happens.
 //!
-//! Options after `--`: `--runs N` (20), `--rest SECONDS` (5, 0 leaves it out), `--only WORD` for
+//! Options after `--`: `--runs N` (20), `--alone N` (100 events), `--rest SECONDS` (5, 0 leaves it out), `--only WORD` for
 //! variants whose line has it. Takes 4 GiB of memory. Asserts nothing.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -36,7 +37,7 @@ mod linux {
 
     use plimsoll_core::{
         Clock, GrowthWatch, KernelEvents, MemoryReading, MemorySource, Plimsoll, PressureLevel,
-        SourceError, Thresholds,
+        SourceError, Thresholds, Woken,
     };
     use plimsoll_sources::SystemSource;
 
@@ -58,6 +59,7 @@ mod linux {
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match words[..] {
             ["touch", pages, events, run, group] => touch(pages, events, run, group),
+            ["alone", times, group] => alone(times, group),
             ["rest", seconds, group] => rest(seconds, group),
             _ => measure(&words),
         }
@@ -81,10 +83,17 @@ mod linux {
             for pages in ["4 KiB", "huge"] {
                 for events in ["events", "no events"] {
                     let name = format!("{figure}, {pages} pages, {events}");
-                    if name.contains(only) {
+                    if runs > 0 && name.contains(only) {
                         variant(&name, figure, pages, events, runs);
                     }
                 }
+            }
+        }
+        let times = option(words, "--alone").unwrap_or("100");
+        if times != "0" {
+            match Group::new(LIMIT) {
+                Ok(group) => print!("\n{}", child(&["alone", times, &group.members()], None)),
+                Err(why) => println!("no cgroup v1: {why}"),
             }
         }
         if seconds == "0" {
@@ -324,6 +333,76 @@ mod linux {
             }
         }
         Duration::MAX
+    }
+
+    /// Waits for thresholds alone, as the events thread does, and reads as the sampler would.
+    fn alone(times: &str, group: &str) {
+        const LINE: u64 = 64 * MIB;
+        join(group);
+        let clock = Clock::system();
+        let mut late = Vec::new();
+        for _ in 0..times.parse().unwrap_or(0) {
+            // A fresh one each time: a source that was asked before keeps a line that is near.
+            let mut source = SystemSource::detect().expect("this machine has procfs");
+            let mut events = source.events().expect("descriptors");
+            let stop = events.stopper();
+            let idle = source.read().expect("readable").working_set_bytes.expect("a cgroup");
+            source.watch(&[LINE]);
+            // Returns when the line is armed.
+            events.wait();
+            assert_eq!(source.watch(&[LINE]), GrowthWatch::Watched, "{:?}", events.describe());
+            let done = AtomicU64::new(0);
+            let crossed = AtomicU64::new(u64::MAX);
+            let total = AtomicU64::new(0);
+            thread::scope(|scope| {
+                for _ in 0..TOUCHERS {
+                    let (done, crossed, total) = (&done, &crossed, &total);
+                    let (clock, stop) = (&clock, &stop);
+                    scope.spawn(move || {
+                        let mut buffer = vec![0_u8; EACH];
+                        for page in (0..EACH).step_by(PAGE) {
+                            buffer[page] = 1;
+                            let sum = total.fetch_add(PAGE as u64, Ordering::Relaxed) + PAGE as u64;
+                            if sum == LINE {
+                                crossed.store(nanos(clock), Ordering::SeqCst);
+                            }
+                            if done.load(Ordering::Relaxed) > 0 {
+                                return;
+                            }
+                        }
+                        // The event never came.
+                        stop();
+                    });
+                }
+                while done.load(Ordering::Relaxed) == 0 {
+                    let ended = events.wait() == Woken::Stopped;
+                    let reading = source.read().expect("readable");
+                    let figure = reading.working_set_bytes.unwrap_or(0);
+                    // The figure itself is right to 1 MiB.
+                    if ended || figure + MIB >= idle + LINE {
+                        done.store(nanos(&clock), Ordering::SeqCst);
+                    }
+                }
+            });
+            let ms = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1_000.0;
+            late.push(ms(done.into_inner().saturating_sub(crossed.into_inner())));
+        }
+        late.sort_by(f64::total_cmp);
+        let at = |share: usize| late.get(late.len().saturating_sub(1) * share / 100);
+        let shown = [50, 90, 99, 100].map(|share| at(share).copied().unwrap_or(f64::NAN));
+        println!(
+            "ms from the crossing to a reading through a kernel event alone, {} times: \
+             median {:.2}, p90 {:.2}, p99 {:.2}, worst {:.2}",
+            late.len(),
+            shown[0],
+            shown[1],
+            shown[2],
+            shown[3]
+        );
+    }
+
+    fn nanos(clock: &Clock) -> u64 {
+        u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn rest(seconds: &str, group: &str) {
