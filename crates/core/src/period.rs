@@ -8,8 +8,8 @@ use crate::{level::PressureLevel, machine::scaled, thresholds::Watermarks, watch
 /// 1 kHz stays near half a percent of a core.
 pub const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// Never sooner than this at all. While memory races towards a line that is a few MB away, looks
-/// come as often as it takes for [`BURST_BYTES`] to fill, which cannot last: it is past the line
-/// in a few milliseconds, or it stops.
+/// come as often as it takes for 512 KiB to fill, which cannot last: it is past the line in a few
+/// milliseconds, or it stops.
 pub const SHORTEST_BURST_PERIOD: Duration = Duration::from_micros(100);
 /// What may fill between two looks in a race, at the rate seen in the last moments.
 const BURST_BYTES: u64 = 512 << 10;
@@ -65,9 +65,6 @@ impl FillRate {
             let beyond = self.fastest_bytes_per_second.saturating_sub(ASSUMED_FILL_RATE);
             self.fastest_bytes_per_second = ASSUMED_FILL_RATE + beyond / 2;
         }
-        if now.saturating_sub(self.recent.0) > RACE_MEMORY {
-            self.recent.1 = 0;
-        }
         let Some((then, before)) = self.last else {
             self.last = Some((now, usage));
             return;
@@ -80,7 +77,9 @@ impl FillRate {
         let grown = u128::from(usage.saturating_sub(before));
         let rate = grown * 1_000_000_000 / span.as_nanos();
         let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(FASTEST_BELIEVED_RATE);
-        if rate >= self.recent.1 {
+        // Replaced when it is old, never just dropped: in a race that goes on at nearly the same
+        // rate there would be a moment without any.
+        if rate >= self.recent.1 || now.saturating_sub(self.recent.0) > RACE_MEMORY {
             self.recent = (now, rate);
         }
         self.halved_at = if rate > self.fastest_bytes_per_second { now } else { self.halved_at };
