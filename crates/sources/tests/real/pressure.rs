@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use plimsoll_core::{Clock, GrowthWatch, MemorySource, Plimsoll, PressureLevel, Woken};
+use plimsoll_core::{Clock, GrowthWatch, MemorySource, Plimsoll, PressureLevel, Thresholds, Woken};
 use plimsoll_sources::SystemSource;
 
 use crate::group::{Holder, RealCgroup};
@@ -59,7 +59,8 @@ async fn a_page_cache_that_fills_the_limit_leaves_the_level_healthy_and_what_gro
     let file = BigFile::new(384 * MIB);
     let tree = holder.tree();
     let source = SystemSource::at(tree.path()).expect("readable");
-    let plimsoll = Plimsoll::builder().start_with(source).expect("starts");
+    let lines = Thresholds::new(100 * MIB, 140 * MIB).expect("ordered");
+    let plimsoll = Plimsoll::builder().thresholds(lines).start_with(source).expect("starts");
     assert_eq!(plimsoll.reading().limit_bytes, Some(LIMIT));
 
     // Read by a member, so that the cache is charged here. Dropped first: pages that are cached
@@ -84,9 +85,9 @@ async fn a_page_cache_that_fills_the_limit_leaves_the_level_healthy_and_what_gro
 
     // Usage can rise no further: the kernel drops cache for each page that the holder takes.
     // `tail` keeps up to a third more than it is given, and must not be killed for it.
-    holder.hold(176 * MIB);
+    holder.hold(160 * MIB);
     plimsoll.check().await.expect("readable");
-    assert!(plimsoll.level() >= PressureLevel::Warning, "{:?}", plimsoll.reading());
+    assert_eq!(plimsoll.level(), PressureLevel::Critical, "{:?}", plimsoll.reading());
     plimsoll.shutdown().await;
 }
 
