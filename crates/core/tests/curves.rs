@@ -1,4 +1,4 @@
-//! The machine and the adaptive period together on pressure curves: recorded shapes and random ones.
+//! The machine and the adaptive period together on pressure curves: drawn ones and random ones.
 //!
 //! A simulated sampler looks at a curve when the period says so, and at no other time. What it
 //! must never do holds for every curve: flap, miss a line for longer than its period promises, stay
@@ -100,17 +100,17 @@ fn floor_bytes(rate: u64) -> u64 {
     grown(rate, SHORTEST_PERIOD)
 }
 
-/// Usage as recorded each 62 ms, in MiB, of the example server in a 256 MiB container under twice
-/// the load it can carry, scaled to these thresholds: up in a third of a second, then to and fro.
-const RECORDED: [u64; 32] = [
+/// A flood as it looks on a server that sheds, in MiB for each 62 ms; drawn, not recorded: up in a
+/// third of a second, to and fro around critical for as long as it lasts, then down.
+const FLOOD: [u64; 32] = [
     60, 180, 420, 690, 830, 872, 841, 790, 818, 866, 829, 802, 857, 838, 811, 869, 842, 797, 826,
     861, 833, 808, 852, 846, 700, 520, 410, 300, 190, 120, 80, 60,
 ];
 
-fn recorded(now: Duration) -> u64 {
+fn flood(now: Duration) -> u64 {
     let step = Duration::from_micros(62_500);
     let at = usize::try_from(now.as_micros() / step.as_micros()).unwrap_or(usize::MAX);
-    let value = |at: usize| RECORDED.get(at).or(RECORDED.last()).copied().unwrap_or(0) * MIB;
+    let value = |at: usize| FLOOD.get(at).or(FLOOD.last()).copied().unwrap_or(0) * MIB;
     let (from, to) = (value(at), value(at.saturating_add(1)));
     let part = now.as_micros() % step.as_micros();
     let way = |bytes: u64| u64::try_from(u128::from(bytes) * part / step.as_micros()).unwrap_or(0);
@@ -118,8 +118,8 @@ fn recorded(now: Duration) -> u64 {
 }
 
 #[test]
-fn a_recorded_flood_is_entered_once_and_left_once() {
-    let run = Run::of(Duration::from_secs(5), recorded, next_period);
+fn a_flood_is_entered_once_and_left_once() {
+    let run = Run::of(Duration::from_secs(5), flood, next_period);
     // Warning, critical, and down to warning and healthy, or to healthy at once.
     assert!((3..=4).contains(&run.edges()), "{} edges", run.edges());
     assert_eq!(run.last_level(), PressureLevel::Healthy);
