@@ -24,6 +24,11 @@ bench *args:
 bench-alloc *args:
     cargo bench -p plimsoll-alloc --bench attribution --all-features {{ args }}
 
+# Cost of a sample, and how far memory outruns the sampler
+bench-sources *args:
+    cargo bench -p plimsoll-sources --bench sample
+    cargo bench -p plimsoll-sources --bench overshoot -- {{ args }}
+
 # The documentation of all crates
 doc:
     cargo doc --workspace --no-deps --open

@@ -19,6 +19,7 @@ use crate::{
     evaluate::{Evaluator, decision_metric},
     events::Events,
     history::History,
+    kernel_events::{self, EventsGate},
     ledger::Ledger,
     machine::DEFAULT_DWELL,
     meter::AllocationMeter,
@@ -262,9 +263,10 @@ impl PlimsollBuilder {
         self
     }
 
-    /// Takes a first reading of `source` and starts the sampler and the worker thread.
+    /// Takes a first reading of `source` and starts the sampler, the worker, and for the source's
+    /// kernel events, if it has any, a third thread.
     ///
-    /// The facade's `start` calls this with the source and the allocator of the system. Both
+    /// The facade's `start` calls this with the source and the allocator of the system. The
     /// threads run until [`Plimsoll::shutdown`] or until the last handle is dropped.
     ///
     /// # Errors
@@ -294,7 +296,8 @@ impl PlimsollBuilder {
         }
         let shared = self.assemble(runtime, evaluator, check_interval, reader.describe());
         // It has the decision figure: that was asked for above.
-        let wait = shared.take_reading(first, 0).unwrap_or(check_interval);
+        let decided = shared.take_reading(first, 0);
+        let wait = decided.map_or(check_interval, |evaluation| evaluation.period);
         shared.sampler.is_due(shared.clock.now() + wait);
         start_threads(shared, reader)
     }
@@ -366,6 +369,7 @@ impl PlimsollBuilder {
             ledger: Box::leak(Box::new(Ledger::new(self.clock.clone(), self.meter))),
             clock: self.clock,
             sampler: SamplerGate::default(),
+            kernel_events: EventsGate::default(),
             releaser,
             registry: self.registry,
             engine: Arc::new(engine),
@@ -446,7 +450,8 @@ impl Pruner for HistoryPruner {
     }
 }
 
-fn start_threads(shared: Arc<Shared>, reader: Reader) -> Result<Plimsoll, StartError> {
+fn start_threads(shared: Arc<Shared>, mut reader: Reader) -> Result<Plimsoll, StartError> {
+    let events = reader.events();
     let history = HistoryPruner(Arc::downgrade(&shared));
     let registration = shared.registry.register("monitoring_history", history);
     let sampling = Arc::clone(&shared);
@@ -472,7 +477,15 @@ fn start_threads(shared: Arc<Shared>, reader: Reader) -> Result<Plimsoll, StartE
     })?;
     let _ = shared.worker.set(worker.thread().clone());
     worker.thread().unpark();
-    Ok(Plimsoll::running(shared, registration, [sampler_ended, worker_ended]))
+    let mut ended = vec![sampler_ended, worker_ended];
+    if let Some(events) = events {
+        ended.push(kernel_events::start(&shared, events).map_err(|error| {
+            shared.sampler.stop();
+            shared.wake_worker();
+            StartError::Thread(error)
+        })?);
+    }
+    Ok(Plimsoll::running(shared, registration, ended))
 }
 
 /// The program's name and a random number: a restart is another instance.

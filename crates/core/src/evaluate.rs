@@ -7,7 +7,7 @@ use crate::{
     level::PressureLevel,
     lines::{Baseline, CapInput, LoadLines},
     machine::{LevelEdge, PressureMachine, release_line},
-    period::{FillRate, PeriodInput, headroom_bytes, next_period},
+    period::{FillRate, PeriodInput, headroom_bytes, next_period, watched_period},
     reading::{MemoryMetric, MemoryReading},
     thresholds::{ThresholdError, ThresholdOrigin, Thresholds, Watermarks},
     units::MB,
@@ -41,6 +41,8 @@ pub(crate) struct Evaluation {
     pub(crate) edge: Option<LevelEdge>,
     pub(crate) level: PressureLevel,
     pub(crate) period: Duration,
+    /// The same while the kernel will tell of growth.
+    pub(crate) watched_period: Duration,
     pub(crate) verdict: Verdict,
 }
 
@@ -156,14 +158,9 @@ impl Evaluator {
         let taken = reading.taken_at;
         let learned = self.baseline.get_or_insert(Baseline::new(figure, reserved, taken));
         let baseline = learned.observe(figure, reserved, taken);
-        let period = next_period(&PeriodInput::new(
-            figure,
-            marks,
-            limit,
-            level,
-            self.fill_rate,
-            self.ceiling,
-        ));
+        let input = PeriodInput::new(figure, marks, limit, level, self.fill_rate, self.ceiling);
+        let period = next_period(&input);
+        let watched_period = watched_period(&input);
         let headroom = headroom_bytes(figure, marks, limit);
         let verdict = Verdict {
             caps: LoadLines::of(marks, limit).caps(CapInput { usage: figure, baseline, reserved }),
@@ -175,7 +172,17 @@ impl Evaluator {
             valid_until: reading.taken_at + period + VERDICT_GRACE,
             retry_after: self.recovery.retry_after(figure, marks),
         };
-        Some(Evaluation { figure, metric, marks, limit, edge, level, period, verdict })
+        Some(Evaluation {
+            figure,
+            metric,
+            marks,
+            limit,
+            edge,
+            level,
+            period,
+            watched_period,
+            verdict,
+        })
     }
 
     fn metric_for(&mut self, reading: &MemoryReading) -> MemoryMetric {

@@ -50,7 +50,9 @@ mod engine;
 pub mod env;
 mod evaluate;
 mod events;
+mod growth;
 mod history;
+mod kernel_events;
 mod latency;
 mod ledger;
 mod level;
@@ -91,8 +93,8 @@ pub use self::{
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},
     meter::{AllocationMeter, MeterMark, MeterUsage},
     period::{
-        ASSUMED_FILL_RATE, FillRate, LONGEST_PERIOD_UNDER_PRESSURE, PeriodInput, SHORTEST_PERIOD,
-        headroom_bytes, next_period,
+        ASSUMED_FILL_RATE, FillRate, LONGEST_PERIOD_UNDER_PRESSURE, PeriodInput,
+        SHORTEST_BURST_PERIOD, SHORTEST_PERIOD, headroom_bytes, next_period, watched_period,
     },
     plimsoll::{Plimsoll, Telemetry, rfc3339},
     pruner::{CleanupLevel, CleanupTrigger, Holding, PruneError, PruneRequest, Pruned, Pruner},
@@ -101,12 +103,14 @@ pub use self::{
     registry::{CleanupRegistry, PrunerFigures, Registration},
     release::RELEASE_ACTION,
     report::{
-        Cooldown, CurrentMb, GuardFigures, GuardMode, MonitorFigures, ReadingError, ReleaseFigures,
-        Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
+        Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures, ReadingError,
+        ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},
-    source::{HeapSource, MemorySource, ReleaseBackend, SourceError},
+    source::{
+        GrowthWatch, HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken,
+    },
     thresholds::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,

@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
-use crate::{level::PressureLevel, machine::scaled, thresholds::Watermarks};
+use crate::{
+    growth::FAR_RUNG_BYTES, level::PressureLevel, machine::scaled, thresholds::Watermarks,
+};
 
-/// Never sooner than this: one look costs a few microseconds, so 1 kHz stays near half a
-/// percent of a core.
+/// Never sooner than this while memory does not race: one look costs a few microseconds, so
+/// 1 kHz stays near half a percent of a core.
 pub const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+/// Never sooner than this at all. While memory races towards a line that is a few MB away, looks
+/// come as often as it takes for 512 KiB to fill, which cannot last: it is past the line in a few
+/// milliseconds, or it stops.
+pub const SHORTEST_BURST_PERIOD: Duration = Duration::from_micros(100);
+/// What may fill between two looks in a race, at the rate seen in the last moments.
+const BURST_BYTES: u64 = 512 << 10;
+/// A rate seen longer ago is no race any more.
+const RACE_MEMORY: Duration = Duration::from_millis(10);
 /// Never later than this while not healthy, so that leaving a level is noticed.
 pub const LONGEST_PERIOD_UNDER_PRESSURE: Duration = Duration::from_millis(100);
 /// The rate assumed before a faster one was seen, in bytes per second: two threads touching
@@ -21,6 +31,13 @@ const FASTEST_BELIEVED_RATE: u64 = 16 << 30;
 const RATE_HALF_LIFE: Duration = Duration::from_secs(60);
 /// Two readings closer than this say more about page batching than about a rate.
 const SHORTEST_RATE_SPAN: Duration = Duration::from_millis(1);
+/// While the kernel will tell of growth, looks at rest are this many times fewer ...
+const WATCHED_FACTOR: u32 = 16;
+/// ... but not further apart than this: a cache that is dropped at the very moment memory grows
+/// moves no usage, so no threshold tells.
+const LONGEST_WATCHED_PERIOD: Duration = Duration::from_secs(1);
+/// Memory that grows faster than this in the last moments is not at rest.
+const REST_BYTES_PER_SECOND: u64 = ASSUMED_FILL_RATE / 32;
 
 /// Remembers the fastest growth seen.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +45,19 @@ pub struct FillRate {
     fastest_bytes_per_second: u64,
     halved_at: Duration,
     last: Option<(Duration, u64)>,
+    /// The fastest growth of the last moments, and when it was seen.
+    recent: (Duration, u64),
 }
 
 impl FillRate {
     /// Assumes [`ASSUMED_FILL_RATE`] until something faster is seen.
     pub fn new() -> Self {
-        Self { fastest_bytes_per_second: ASSUMED_FILL_RATE, halved_at: Duration::ZERO, last: None }
+        Self {
+            fastest_bytes_per_second: ASSUMED_FILL_RATE,
+            halved_at: Duration::ZERO,
+            last: None,
+            recent: (Duration::ZERO, 0),
+        }
     }
 
     /// Takes one reading into account.
@@ -55,6 +79,11 @@ impl FillRate {
         let grown = u128::from(usage.saturating_sub(before));
         let rate = grown * 1_000_000_000 / span.as_nanos();
         let rate = u64::try_from(rate).unwrap_or(u64::MAX).min(FASTEST_BELIEVED_RATE);
+        // Replaced when it is old, never just dropped: in a race that goes on at nearly the same
+        // rate there would be a moment without any.
+        if rate >= self.recent.1 || now.saturating_sub(self.recent.0) > RACE_MEMORY {
+            self.recent = (now, rate);
+        }
         self.halved_at = if rate > self.fastest_bytes_per_second { now } else { self.halved_at };
         self.fastest_bytes_per_second = self.fastest_bytes_per_second.max(rate);
     }
@@ -63,6 +92,17 @@ impl FillRate {
     /// 16 GiB/s, what is beyond the assumed rate halved each minute.
     pub fn fastest_bytes_per_second(&self) -> u64 {
         self.fastest_bytes_per_second
+    }
+
+    /// The fastest growth of the last moments, in bytes per second; 0 at rest.
+    pub fn recent_bytes_per_second(&self) -> u64 {
+        self.recent.1
+    }
+
+    /// The shortest period that is of use: what fills meanwhile is little.
+    fn floor(&self) -> Duration {
+        let nanos = BURST_BYTES * 1_000_000_000 / self.recent.1.max(1);
+        Duration::from_nanos(nanos).clamp(SHORTEST_BURST_PERIOD, SHORTEST_PERIOD)
     }
 }
 
@@ -116,7 +156,8 @@ pub fn headroom_bytes(usage: u64, marks: Watermarks, limit: Option<u64>) -> Opti
 }
 
 /// Returns how long to wait until the next look: half the headroom at the fastest rate seen,
-/// at least 1 ms, at most the check interval (and 100 ms while not healthy).
+/// at least 1 ms (down to 0.1 ms while memory races), at most the check interval (and 100 ms
+/// while not healthy).
 pub fn next_period(input: &PeriodInput) -> Duration {
     let ceiling = match input.level {
         PressureLevel::Healthy => input.ceiling,
@@ -132,7 +173,21 @@ pub fn next_period(input: &PeriodInput) -> Duration {
     let rate = input.fill_rate.fastest_bytes_per_second().max(1);
     let nanos = u128::from(scaled(headroom, HEADROOM_SHARE)) * 1_000_000_000 / u128::from(rate);
     let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-    wait.min(ceiling).max(SHORTEST_PERIOD)
+    wait.min(ceiling).max(input.fill_rate.floor())
+}
+
+/// As [`next_period`], for a sampler that the kernel wakes when memory grows to a rung below a
+/// line: fewer looks while all is at rest and every rung is still ahead.
+pub fn watched_period(input: &PeriodInput) -> Duration {
+    let period = next_period(input);
+    let headroom = headroom_bytes(input.usage_bytes, input.watermarks, input.limit_bytes);
+    let at_rest = input.level == PressureLevel::Healthy
+        && headroom.is_some_and(|headroom| headroom > FAR_RUNG_BYTES)
+        && input.fill_rate.recent_bytes_per_second() < REST_BYTES_PER_SECOND;
+    if !at_rest {
+        return period;
+    }
+    (period * WATCHED_FACTOR).min(LONGEST_WATCHED_PERIOD).min(input.ceiling).max(period)
 }
 
 #[cfg(test)]
@@ -187,6 +242,44 @@ mod tests {
         assert_eq!(next_period(&input), LONGEST_PERIOD_UNDER_PRESSURE);
     }
 
+    #[test]
+    fn near_a_line_a_race_is_looked_at_more_often_and_a_crawl_is_not() {
+        let mut rate = FillRate::new();
+        rate.observe(0, Duration::ZERO);
+        rate.observe(4 * GIB - 4096, Duration::from_secs(2)); // 2 GiB/s
+        let near = |rate| next_period(&input(4 * GIB - 4096, PressureLevel::Healthy, rate));
+        assert_eq!(near(rate).as_micros(), 244);
+        rate.observe(4 * GIB - 4096, Duration::from_millis(2_011));
+        assert_eq!(near(rate), SHORTEST_PERIOD, "it stopped");
+        rate.observe(5 * GIB, Duration::from_millis(2_012));
+        assert_eq!(near(rate), SHORTEST_BURST_PERIOD);
+    }
+
+    #[test]
+    fn while_the_kernel_watches_looks_at_rest_are_few() {
+        let mb = |mb: u64| mb * 1_000_000;
+        let marks =
+            Thresholds::new(mb(188), mb(228)).and_then(|t| t.resolve(None)).expect("ordered");
+        let rest = |usage, level, rate| {
+            let limit = Some(mb(268));
+            PeriodInput::new(usage, marks, limit, level, rate, Duration::from_secs(10))
+        };
+        let small = rest(mb(10), PressureLevel::Healthy, FillRate::new());
+        assert!(next_period(&small) < Duration::from_millis(50));
+        assert!(watched_period(&small) > Duration::from_millis(600));
+        for (not_at_rest, why) in [
+            (rest(mb(130), PressureLevel::Healthy, FillRate::new()), "past the first rung"),
+            (rest(mb(10), PressureLevel::Warning, FillRate::new()), "not healthy"),
+        ] {
+            assert_eq!(watched_period(&not_at_rest), next_period(&not_at_rest), "{why}");
+        }
+        let mut rate = FillRate::new();
+        rate.observe(0, Duration::ZERO);
+        rate.observe(mb(10), Duration::from_millis(20));
+        let grows = rest(mb(10), PressureLevel::Healthy, rate);
+        assert_eq!(watched_period(&grows), next_period(&grows), "it grows");
+    }
+
     proptest! {
         #[test]
         fn at_the_fastest_rate_seen_no_line_is_crossed_by_more_than_a_floor_period(
@@ -197,8 +290,10 @@ mod tests {
             rate.observe(observed, Duration::from_secs(1));
             let input = input(usage, PressureLevel::Healthy, rate);
             let wait = next_period(&input);
-            prop_assert!(wait >= SHORTEST_PERIOD && wait <= input.ceiling);
-            if wait > SHORTEST_PERIOD {
+            let floor = rate.floor();
+            prop_assert!(wait >= floor && wait <= input.ceiling);
+            prop_assert!(watched_period(&input) >= wait);
+            if wait > floor {
                 let fill = u128::from(rate.fastest_bytes_per_second()) * wait.as_nanos() / 1_000_000_000;
                 let room = headroom_bytes(usage, input.watermarks, input.limit_bytes).unwrap_or(u64::MAX);
                 prop_assert!(fill <= u128::from(room));

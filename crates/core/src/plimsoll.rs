@@ -55,7 +55,7 @@ struct Owner {
 
 struct Running {
     _history: Registration,
-    ended: [oneshot::Receiver<()>; 2],
+    ended: Vec<oneshot::Receiver<()>>,
 }
 
 /// Emits the metrics to one recorder; see [`Plimsoll::telemetry`].
@@ -73,7 +73,7 @@ impl Plimsoll {
     pub(crate) fn running(
         shared: Arc<Shared>,
         history: Registration,
-        ended: [oneshot::Receiver<()>; 2],
+        ended: Vec<oneshot::Receiver<()>>,
     ) -> Self {
         let running = Mutex::new(Some(Running { _history: history, ended }));
         let owner = Arc::new(Owner { shared: Arc::clone(&shared), running });
@@ -142,6 +142,7 @@ impl Plimsoll {
             release: ReleaseFigures { backends: shared.releaser.backend_names() },
             monitor: MonitorFigures { bytes: shared.monitor_bytes() },
             source: shared.source.clone(),
+            events: shared.kernel_events.figures(),
             reading_error: latest.error.map(|message| ReadingError { message, age_ms }),
         }
     }
@@ -368,7 +369,7 @@ impl Plimsoll {
     }
 
     /// Ends: no more cleanups start, a running one is waited for, alerts are flushed, event
-    /// streams end, both threads are joined. Takes at most 10 s. Guards admit everything from
+    /// streams end, all threads are joined. Takes at most 10 s. Guards admit everything from
     /// then on. Further calls return at once.
     pub async fn shutdown(&self) {
         let running = self.owner.take_running();
@@ -421,6 +422,7 @@ impl Owner {
     fn stop(&self) {
         self.shared.events.end();
         self.shared.sampler.stop();
+        self.shared.kernel_events.stop();
         self.shared.wake_worker();
         // Without a sampler every verdict is old; do not make requests find out one by one.
         self.shared.ledger.set_enforcing(false);

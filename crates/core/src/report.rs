@@ -59,6 +59,9 @@ pub struct Report {
     pub monitor: MonitorFigures,
     /// What is read, for people.
     pub source: String,
+    /// Which kernel events wake the sampler before its next look is due; `None` when the source
+    /// knows none.
+    pub events: Option<EventFigures>,
     /// Why the newest reading failed, if it did.
     pub reading_error: Option<ReadingError>,
 }
@@ -226,6 +229,24 @@ pub struct GuardFigures {
 pub struct ReleaseFigures {
     /// The allocators wired in; empty when none is.
     pub backends: Vec<&'static str>,
+}
+
+/// Which kernel events wake the sampler, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct EventFigures {
+    /// What is waited for, such as `usage thresholds of cgroup v1`.
+    pub active: Vec<String>,
+    /// What cannot be waited for here, each with the reason.
+    pub missing: Vec<String>,
+}
+
+impl EventFigures {
+    /// Pairs what is waited for with what cannot be.
+    pub fn new(active: Vec<String>, missing: Vec<String>) -> Self {
+        Self { active, missing }
+    }
 }
 
 /// What monitoring itself costs.

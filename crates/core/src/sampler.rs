@@ -13,9 +13,11 @@ use std::{
 
 use crate::{
     clock::saturating_millis,
+    evaluate::Evaluation,
+    growth::WatchedGrowth,
     reading::{HeapFigures, MemoryMetric, MemoryReading},
     shared::Shared,
-    source::{HeapSource, MemorySource, SourceError},
+    source::{GrowthWatch, HeapSource, KernelEvents, MemorySource, SourceError},
 };
 
 /// After a failed reading the next look waits this long, or the check interval if that is
@@ -126,6 +128,23 @@ impl Reader {
         self.source.describe()
     }
 
+    /// The kernel events of the source, once; a panic is none.
+    pub(crate) fn events(&mut self) -> Option<Box<dyn KernelEvents>> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.source.events())).unwrap_or_default()
+    }
+
+    /// Tells the source which growth the next wake is worth, and returns when to look at the
+    /// latest without one.
+    pub(crate) fn watch(&mut self, evaluation: &Evaluation) -> Duration {
+        let growth = WatchedGrowth::of(evaluation.figure, evaluation.marks);
+        let watch = AssertUnwindSafe(|| self.source.watch(growth.bytes()));
+        match std::panic::catch_unwind(watch) {
+            Ok(GrowthWatch::Watched) => evaluation.watched_period,
+            // One that panics is told of nothing, as one that cannot watch.
+            Ok(GrowthWatch::Unwatched) | Err(_) => evaluation.period,
+        }
+    }
+
     /// Takes one reading; `asked` when somebody waits for it.
     pub(crate) fn read(
         &mut self,
@@ -177,10 +196,10 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
         gate.is_due(shared.clock.now() + shared.check_interval);
         let wait = match read {
             Ok(reading) => match shared.take_reading(reading, reserved) {
-                Some(period) => {
+                Some(evaluation) => {
                     gate.checks.fetch_add(1, Ordering::Relaxed);
                     gate.answer(&mut waiting, Some(reading));
-                    period
+                    reader.watch(&evaluation)
                 }
                 None => failed(&SourceError::new("the decision figure"), &mut waiting),
             },

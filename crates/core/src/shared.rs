@@ -17,6 +17,7 @@ use crate::{
     evaluate::{Evaluation, Evaluator, VERDICT_GRACE},
     events::{EventKind, Events},
     history::History,
+    kernel_events::EventsGate,
     ledger::Ledger,
     level::PressureLevel,
     machine::release_line,
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) ledger: &'static Ledger,
     pub(crate) sampler: SamplerGate,
+    pub(crate) kernel_events: EventsGate,
     pub(crate) releaser: Arc<Releaser>,
     pub(crate) registry: CleanupRegistry,
     pub(crate) engine: Arc<CleanupEngine>,
@@ -95,13 +97,13 @@ impl Shared {
         }
     }
 
-    /// Decides from a reading, publishes, acts; returns when to look again, or `None` when the
-    /// reading lacks the decision figure.
+    /// Decides from a reading, publishes, acts; returns what was decided, such as when to look
+    /// again, or `None` when the reading lacks the decision figure.
     pub(crate) fn take_reading(
         self: &Arc<Self>,
         reading: MemoryReading,
         reserved: u64,
-    ) -> Option<Duration> {
+    ) -> Option<Evaluation> {
         let evaluation = {
             let mut evaluator = self.evaluator();
             let evaluation = evaluator.evaluate(&reading, reserved, reading.taken_at, false)?;
@@ -110,7 +112,7 @@ impl Shared {
             evaluation
         };
         self.act(&evaluation, reading.taken_at);
-        Some(evaluation.period)
+        Some(evaluation)
     }
 
     fn publish(&self, reading: MemoryReading, reserved: u64, evaluation: &Evaluation) {

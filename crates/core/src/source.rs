@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
-use crate::reading::{HeapFigures, MemoryReading};
+use crate::{
+    reading::{HeapFigures, MemoryReading},
+    report::EventFigures,
+};
 
 /// Reads the memory of this process or of its container.
 ///
@@ -19,6 +22,63 @@ pub trait MemorySource: Send + 'static {
 
     /// One line that tells a person what is read, such as `cgroup v1 /docker/ab12, procfs`.
     fn describe(&self) -> String;
+
+    /// Hands over what the kernel can tell without being asked, if anything. Called once, before
+    /// the sampler starts; the events are waited for on a thread of their own.
+    fn events(&mut self) -> Option<Box<dyn KernelEvents>> {
+        None
+    }
+
+    /// Is told by how many bytes memory has to grow, from the reading just taken, for a fresh
+    /// reading to be worth a wake. In rising order; empty when nothing above is waited for.
+    ///
+    /// Called after each reading, so it is for the source to find out cheaply whether what it
+    /// asked the kernel for still serves, and to ask anew elsewhere than on this thread. Returns
+    /// whether the kernel will tell of all of this growth: then the sampler looks less often
+    /// while memory is far from every line.
+    fn watch(&mut self, growth_bytes: &[u64]) -> GrowthWatch {
+        let _ = growth_bytes;
+        GrowthWatch::Unwatched
+    }
+}
+
+/// Whether the kernel will tell of growth; see [`MemorySource::watch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrowthWatch {
+    /// Growth can go unheard: the period alone has to find it.
+    Unwatched,
+    /// All growth that was asked about is told.
+    Watched,
+}
+
+/// Waits for the kernel to say that memory has moved; see [`MemorySource::events`].
+///
+/// A wake is a hint and nothing else: it makes the sampler take a reading, and only readings are
+/// decided from. So an event too many costs a few microseconds, and one too few is made up for by
+/// the sampler's own period.
+pub trait KernelEvents: Send + 'static {
+    /// Blocks until a reading is worth taking, or until stopped. Costs nothing while all is
+    /// quiet. Should not return [`Woken::Look`] over and over for one cause; if it does, it is
+    /// asked less often.
+    fn wait(&mut self) -> Woken;
+
+    /// Returns what makes [`KernelEvents::wait`] return [`Woken::Stopped`], now and ever after,
+    /// from any thread.
+    fn stopper(&self) -> Box<dyn Fn() + Send + Sync>;
+
+    /// Tells a person what is waited for, and what cannot be.
+    fn describe(&self) -> EventFigures;
+}
+
+/// Why [`KernelEvents::wait`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Woken {
+    /// Something happened: take a reading.
+    Look,
+    /// It was stopped, or nothing will ever happen any more.
+    Stopped,
 }
 
 /// Why a reading failed: what was read, and the cause.

@@ -3,7 +3,7 @@
 //! On Linux [`SystemSource`] reads the resident set from procfs, and usage, inactive file cache and
 //! limit from the memory cgroup, whether that is version 1, version 2, or version 1 on a host that
 //! mounts both. Every file is opened once; a reading is a few system calls into buffers on the
-//! stack. Elsewhere it reads the resident set through the `memory-stats` crate.
+//! stack. Between readings it waits for what the kernel tells by itself. Elsewhere it reads the resident set through the `memory-stats` crate.
 //!
 //! ```
 //! use plimsoll_core::MemorySource;
@@ -30,7 +30,8 @@
 //! - Throttling: `memory.high` slows a process down and is no limit here.
 //! - Swap, and the memory of a process in the root cgroup apart from its resident set: the root's
 //!   figures are those of the machine.
-//! - Anything between two readings.
+//! - Anything between two readings that the kernel raises no event for. Only version 1 tells of memory
+//!   that grows; version 2 tells of limits that were met, and pressure of memory that has run short.
 //!
 //! MSRV: 1.88. There are no features.
 #![forbid(unsafe_code)]

@@ -47,14 +47,16 @@ fn a_changed_limit_counts_within_a_second() {
 }
 
 #[test]
-fn the_hidden_limit_of_version_1_counts_at_once() {
+fn the_hidden_limit_of_version_1_counts_when_the_cache_is_read_again() {
     let tree = FixtureTree::new().archive(include_str!("fixtures/v1-container.txtar"));
-    let mut source = SystemSource::at(tree.path()).unwrap();
+    let clock = Clock::manual(Duration::ZERO);
+    let mut source = SystemSource::at(tree.path()).unwrap().clock(clock.clone());
     assert_eq!(limit(&mut source), Some(300_000_000));
     tree.write(
         "sys/fs/cgroup/memory/memory.stat",
         "hierarchical_memory_limit 200000000\ntotal_inactive_file 40000000\n",
     );
+    clock.advance(Duration::from_millis(20));
     assert_eq!(limit(&mut source), Some(200_000_000));
 }
 

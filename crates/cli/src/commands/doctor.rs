@@ -70,6 +70,7 @@ fn examine(client: &Client, look: &Look) -> Vec<Finding> {
         findings::memory(&report, envelope.timestamp.as_deref()),
         findings::release(&report),
     ];
+    found.extend(findings::events(&report));
     found.push(findings::limit(&report));
     found.push(findings::cleanup(&report, look));
     found

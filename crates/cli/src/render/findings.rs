@@ -64,6 +64,21 @@ pub(crate) fn memory(report: &Report, timestamp: Option<&str>) -> Finding {
     Finding { mark, name, detail, help: Some(help.to_owned()) }
 }
 
+/// What wakes the sampler before its next look is due. `None` where the server tells nothing of it.
+/// Never worse than good: without events the sampler looks by its own period.
+pub(crate) fn events(report: &Report) -> Option<Finding> {
+    let events = report.events.as_ref()?;
+    let mut detail = match events.active.as_slice() {
+        [] => "none, the sampler looks by its own period".to_owned(),
+        active => active.join(", "),
+    };
+    for missing in &events.missing {
+        detail.push_str("; no ");
+        detail.push_str(missing);
+    }
+    Some(Finding::good("events", detail))
+}
+
 /// Whether freed memory can be given back to the system.
 pub(crate) fn release(report: &Report) -> Finding {
     let backends = report.release.as_ref().map(|release| release.backends.as_slice());

@@ -47,6 +47,8 @@ pub(crate) struct Report {
     #[serde(deserialize_with = "lenient::figures")]
     pub(crate) monitor: BTreeMap<String, u64>,
     #[serde(deserialize_with = "lenient::member")]
+    pub(crate) events: Option<Events>,
+    #[serde(deserialize_with = "lenient::member")]
     pub(crate) reading_error: Option<ReadingError>,
 }
 
@@ -116,6 +118,16 @@ pub(crate) struct Guard {
 pub(crate) struct Release {
     #[serde(deserialize_with = "lenient::list")]
     pub(crate) backends: Vec<String>,
+}
+
+/// Which kernel events wake the sampler.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Events {
+    #[serde(deserialize_with = "lenient::list")]
+    pub(crate) active: Vec<String>,
+    #[serde(deserialize_with = "lenient::list")]
+    pub(crate) missing: Vec<String>,
 }
 
 impl Report {

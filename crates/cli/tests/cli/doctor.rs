@@ -110,6 +110,27 @@ fn a_sampler_that_stands_still_is_an_error() {
 }
 
 #[test]
+fn what_the_kernel_tells_is_one_line_and_what_it_does_not_is_no_fault() {
+    for (events, expected) in [
+        (
+            r#"{"active":["usage thresholds of cgroup v1","memory pressure of the machine"],"missing":[]}"#,
+            "✅ events      usage thresholds of cgroup v1, memory pressure of the machine",
+        ),
+        (
+            r#"{"active":[],"missing":["usage thresholds of cgroup v1: Permission denied"]}"#,
+            "✅ events      none, the sampler looks by its own period; no usage thresholds of cgroup \
+             v1: Permission denied",
+        ),
+    ] {
+        let events = format!(r#""events":{events},"alerts""#);
+        let report = fixture("report").replace(r#""alerts""#, &events);
+        let ran = server(report, unknown_action()).run(&["doctor"]);
+        assert_eq!(ran.code, Some(0));
+        assert_eq!(line(&ran, "events"), expected);
+    }
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_an_error() {
     let error =
         r#""readingError":{"message":"memory.current: permission denied","ageMs":9},"alerts""#;

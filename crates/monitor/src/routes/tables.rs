@@ -20,6 +20,9 @@ struct RouteRow {
     admitted: u64,
     shed: u64,
     shed_by_reason: ShedByReason,
+    cancelled: u64,
+    /// Null where nothing is attributed.
+    memory: Option<MemoryRow>,
     last_reason: Option<&'static str>,
 }
 
@@ -28,6 +31,14 @@ struct RouteRow {
 struct ShedByReason {
     memory: u64,
     too_large: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemoryRow {
+    allocated_bytes: u64,
+    live_bytes: u64,
+    peak_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -56,6 +67,12 @@ impl From<RouteFigures> for RouteRow {
                 memory: figures.shed_memory,
                 too_large: figures.shed_too_large,
             },
+            cancelled: figures.cancelled,
+            memory: figures.memory.map(|memory| MemoryRow {
+                allocated_bytes: memory.allocated_bytes,
+                live_bytes: memory.live_bytes,
+                peak_bytes: memory.peak_bytes,
+            }),
             last_reason: figures.last_reason.map(|reason| reason.as_str()),
         }
     }

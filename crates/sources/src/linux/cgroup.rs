@@ -6,6 +6,8 @@ use std::{
 };
 
 use crate::linux::{
+    cache::{KeptCache, Seen},
+    events::Place,
     kept::{KeptFile, ReadError},
     membership::{Candidate, Version},
     parse,
@@ -25,6 +27,9 @@ pub(crate) struct MemoryCgroup {
     stat: KeptFile,
     /// From the cgroup itself upwards.
     limits: Vec<LimitFile>,
+    /// Where version 2 starts to reclaim before the limit, in the same order.
+    throttles: Vec<LimitFile>,
+    cache: KeptCache,
     /// The limit over all ancestors that version 1 reports, hidden ones included.
     reported_limit: Option<u64>,
 }
@@ -54,24 +59,29 @@ impl MemoryCgroup {
             }
         };
         let Some(own) = charged.first() else { return Ok(None) };
-        let limits = charged
+        let limits: Vec<LimitFile> = charged
             .iter()
             .enumerate()
             // The cgroup itself is kept even when its file is missing, so that this is told.
             .filter(|(above, it)| *above == 0 || it.directory.join(names.limit).exists())
             .take_while(|(above, it)| *above == 0 || accounts_children(&it.directory))
-            .map(|(_, it)| LimitFile {
-                file: KeptFile::new(it.directory.join(names.limit)),
-                cgroup: it.cgroup.clone(),
-                last: None,
-            })
+            .map(|(_, it)| LimitFile::new(it.directory.join(names.limit), &it.cgroup))
             .collect();
+        let throttles = names.throttle.map_or_else(Vec::new, |name| {
+            let files = limits.iter().map(|it| (it.file.path().with_file_name(name), &it.cgroup));
+            files
+                .filter(|(file, _)| file.exists())
+                .map(|(file, cgroup)| LimitFile::new(file, cgroup))
+                .collect()
+        });
         Ok(Some(Self {
             version: candidate.version,
             path: own.cgroup.clone(),
             usage: KeptFile::new(own.directory.join(names.usage)),
             stat: KeptFile::new(own.directory.join("memory.stat")),
             limits,
+            throttles,
+            cache: KeptCache::default(),
             reported_limit: None,
         }))
     }
@@ -81,9 +91,24 @@ impl MemoryCgroup {
         self.usage.read(&mut [0; NUMBER_BUFFER], parse::usage_bytes)
     }
 
-    /// Reads the file cache that the kernel can drop first, of the cgroup and its children; on
-    /// version 1 the limit that stands in the same file as well.
-    pub(crate) fn inactive_file_bytes(&mut self) -> Result<u64, ReadError> {
+    /// Tells the file cache that the kernel can drop first, of the cgroup and its children: as it
+    /// was read last, or read anew where that says too little, see [`KeptCache`]; on version 1 the
+    /// limit that stands in the same file as well.
+    pub(crate) fn inactive_file_bytes(&mut self, seen: Seen) -> Result<u64, ReadError> {
+        if let Some(kept) = self.cache.bytes(seen, self.reclaims_at()) {
+            return Ok(kept);
+        }
+        let read = self.read_inactive_file();
+        self.cache.keep(read.as_ref().ok().copied(), seen);
+        read
+    }
+
+    /// Makes the next reading read the cache.
+    pub(crate) fn forget_cache(&mut self) {
+        self.cache = KeptCache::default();
+    }
+
+    fn read_inactive_file(&mut self) -> Result<u64, ReadError> {
         let key = Names::of(self.version).inactive_file;
         let reported_limit = &mut self.reported_limit;
         let version = self.version;
@@ -103,6 +128,37 @@ impl MemoryCgroup {
                 Ok(bytes) => limit.last = bytes,
                 Err(error) => failed(limit.file.path(), &error),
             }
+        }
+        for throttle in &mut self.throttles {
+            // It decides only how often the cache is looked at, so nobody needs to be told.
+            if let Ok(bytes) = throttle.file.read(&mut [0; NUMBER_BUFFER], parse::throttle_bytes) {
+                throttle.last = bytes;
+            }
+        }
+    }
+
+    /// The lowest usage at which the kernel reclaims, as last read.
+    pub(crate) fn reclaims_at(&self) -> Option<u64> {
+        let throttle = self.throttles.iter().filter_map(|throttle| throttle.last);
+        throttle.chain(self.tightest_limit().map(|(bytes, _)| bytes)).min()
+    }
+
+    /// Where the kernel tells of this cgroup without being asked.
+    pub(crate) fn place(&self) -> Place {
+        match self.version {
+            Version::V1 => {
+                Place { usage: Some(self.usage.path().to_path_buf()), ..Place::default() }
+            }
+            Version::V2 => Place {
+                usage: None,
+                // A breach of an ancestor's limit shows in the ancestor's file, and there alone.
+                breaches: [self.usage.path()]
+                    .into_iter()
+                    .chain(self.limits.iter().skip(1).map(|limit| limit.file.path()))
+                    .map(|file| file.with_file_name("memory.events"))
+                    .collect(),
+                stalls: Some(self.usage.path().with_file_name("memory.pressure")),
+            },
         }
     }
 
@@ -146,10 +202,17 @@ struct LimitFile {
     last: Option<u64>,
 }
 
+impl LimitFile {
+    fn new(file: PathBuf, cgroup: &Path) -> Self {
+        Self { file: KeptFile::new(file), cgroup: cgroup.to_path_buf(), last: None }
+    }
+}
+
 /// What the files are called; Linux's cgroup-v1/memory.rst and cgroup-v2.rst.
 struct Names {
     usage: &'static str,
     limit: &'static str,
+    throttle: Option<&'static str>,
     inactive_file: &'static str,
 }
 
@@ -160,11 +223,14 @@ impl Names {
             Version::V1 => Self {
                 usage: "memory.usage_in_bytes",
                 limit: "memory.limit_in_bytes",
+                // Its soft limit acts only when the whole machine is short.
+                throttle: None,
                 inactive_file: "total_inactive_file",
             },
             Version::V2 => Self {
                 usage: "memory.current",
                 limit: "memory.max",
+                throttle: Some("memory.high"),
                 inactive_file: "inactive_file",
             },
         }

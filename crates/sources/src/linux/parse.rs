@@ -46,6 +46,16 @@ pub(crate) fn limit_bytes(text: &[u8]) -> Result<Option<u64>, ParseError> {
     }
 }
 
+/// `memory.high`, where the kernel starts to reclaim and to throttle. `None` is nowhere; 0 is
+/// everywhere, and people do set it to empty a cgroup.
+pub(crate) fn throttle_bytes(text: &[u8]) -> Result<Option<u64>, ParseError> {
+    const WHAT: &str = "the throttle";
+    match single(text, WHAT)? {
+        b"max" => Ok(None),
+        digits => number(digits, WHAT).map(enforced),
+    }
+}
+
 /// The limit over all ancestors that version 1 puts into `memory.stat`, if this kernel does.
 pub(crate) fn hierarchical_limit(stat: &[u8]) -> Option<u64> {
     stat_bytes(stat, "hierarchical_memory_limit").ok().filter(|&bytes| bytes > 0).and_then(enforced)
@@ -153,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    fn a_throttle_of_zero_is_believed() {
+        assert_eq!(throttle_bytes(b"0\n"), Ok(Some(0)));
+        assert_eq!(throttle_bytes(b"200000000\n"), Ok(Some(200_000_000)));
+        assert_eq!(throttle_bytes(b"max\n"), Ok(None));
+        assert!(throttle_bytes(b"\n").is_err());
+    }
+
+    #[test]
     fn a_limit_of_zero_is_not_believed() {
         assert!(matches!(limit_bytes(b"0\n"), Err(ParseError::Malformed(_))));
         assert_eq!(hierarchical_limit(b"hierarchical_memory_limit 0\n"), None);
@@ -186,6 +204,7 @@ mod tests {
             let _ = resident_bytes(&text, page);
             let _ = usage_bytes(&text);
             let _ = limit_bytes(&text);
+            let _ = throttle_bytes(&text);
             let _ = hierarchical_limit(&text);
             let _ = machine_bytes(&text);
             let _ = stat_bytes(&text, "inactive_file");

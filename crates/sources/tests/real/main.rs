@@ -1,17 +1,15 @@
 //! The machine that the tests run on.
 #![cfg(target_os = "linux")]
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod group;
+mod pressure;
+
+use std::{fs, time::Duration};
+
+use group::{Holder, RealCgroup};
 
 use plimsoll_core::{Clock, MemorySource};
 use plimsoll_sources::SystemSource;
-use plimsoll_testkit::FixtureTree;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -40,75 +38,6 @@ fn the_resident_set_is_what_the_kernel_says_elsewhere() {
     assert!(rss.abs_diff(kib * 1024) < 80 * MIB, "{rss} against {kib} KiB");
 }
 
-/// A memory cgroup below the one of this process; gone on drop.
-struct RealCgroup {
-    directory: PathBuf,
-}
-
-impl RealCgroup {
-    /// Where version 1 is mounted and writable, else the reason why not.
-    fn new(limit_bytes: u64) -> Result<Self, String> {
-        let membership =
-            fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
-        let own = membership
-            .lines()
-            .find_map(|line| line.split_once(":memory:"))
-            .ok_or("the memory controller is not on version 1")?
-            .1;
-        let directory = Path::new("/sys/fs/cgroup/memory")
-            .join(own.trim_start_matches('/'))
-            .join(format!("plimsoll-test-{}", std::process::id()));
-        fs::create_dir(&directory)
-            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
-        let cgroup = Self { directory };
-        cgroup.write("memory.limit_in_bytes", limit_bytes)?;
-        Ok(cgroup)
-    }
-
-    fn write(&self, file: &str, value: impl ToString) -> Result<(), String> {
-        fs::write(self.directory.join(file), value.to_string())
-            .map_err(|error| format!("cannot write {file}: {error}"))
-    }
-}
-
-impl Drop for RealCgroup {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.directory) {
-            eprintln!("left behind: {}: {error}", self.directory.display());
-        }
-    }
-}
-
-/// A process that holds what is written to it until it is ended.
-struct Holder(Child);
-
-impl Holder {
-    fn new() -> std::io::Result<Self> {
-        // `tail` keeps that much of the end of its input until it has seen the end, which never comes.
-        Command::new("tail")
-            .args(["-c", "33554432"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .map(Self)
-    }
-
-    fn hold(&mut self, bytes: u64) {
-        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
-        let stdin = self.0.stdin.as_mut().expect("piped");
-        for _ in 0..bytes / 1024 {
-            stdin.write_all(&line).expect("the holder reads");
-        }
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_real_cgroup_tells_its_limit_and_its_working_set() {
     let cgroup = match RealCgroup::new(64 * MIB) {
@@ -120,11 +49,8 @@ fn a_real_cgroup_tells_its_limit_and_its_working_set() {
         Ok(holder) => holder,
         Err(error) => return eprintln!("skipped: cannot start tail: {error}"),
     };
-    cgroup.write("cgroup.procs", holder.0.id()).expect("root may move its child");
-    let tree = FixtureTree::new()
-        .link("proc/self", format!("/proc/{}", holder.0.id()))
-        .link("proc/meminfo", "/proc/meminfo")
-        .link("sys", "/sys");
+    cgroup.write("cgroup.procs", holder.id()).expect("root may move its child");
+    let tree = holder.tree();
     let clock = Clock::manual(Duration::ZERO);
     let mut source = SystemSource::at(tree.path()).expect("readable").clock(clock.clone());
 
