@@ -1,0 +1,52 @@
+//! The tables as text.
+
+use crate::{
+    options::Plan,
+    outcome::{Outcome, Verdict},
+    profile::Profile,
+};
+
+pub(crate) const HEAD: &str = "\
+variant          allocator verdict          peak  goodput/s  of best  last 5th  first shed   \
+livez lost  p99 200   p99 503   shed/s";
+
+pub(crate) fn title(profile: Profile, plan: &Plan) -> String {
+    let (limit, seconds) = (plan.limit_bytes / 1_000_000, plan.seconds);
+    format!("{profile}: limit {limit} MB, {seconds} s")
+}
+
+pub(crate) fn row(outcome: &Outcome) -> String {
+    let verdict = match outcome.verdict {
+        Verdict::Survived => "survived".to_owned(),
+        Verdict::Killed { at } => format!("killed at {:.1} s", at.as_secs_f64()),
+        Verdict::Ended { at } => format!("ended at {:.1} s", at.as_secs_f64()),
+        Verdict::Hung => "hung".to_owned(),
+    };
+    let peak = outcome.peak_bytes.map(|peak| peak as f64 / outcome.limit_bytes as f64);
+    // Relative to the crossing for guards that cannot know better, else to the start.
+    let shed = match (outcome.guard.sheds_by_usage(), outcome.first_crossing_seconds) {
+        (true, Some(crossed)) => {
+            outcome.first_shed_seconds.map(|shed| format!("{:+.0} ms", (shed - crossed) * 1e3))
+        }
+        (true, None) => None,
+        (false, _) => outcome.first_shed_seconds.map(|shed| format!("@{:.0} ms", shed * 1e3)),
+    };
+    format!(
+        "{:<17}{:<10}{verdict:<16}{:>5}{:>11.1}{:>9.3}{:>10.1}{:>12}{:>13}{:>9}{:>10}{:>9.0}",
+        outcome.guard,
+        outcome.allocator,
+        shown(peak.map(|share| format!("{:.0}%", share * 100.0))),
+        outcome.served_per_second,
+        outcome.share_of_best,
+        outcome.served_per_second_late,
+        shown(shed),
+        format!("{}/{}", outcome.probes_lost, outcome.probes),
+        shown(outcome.served_p99_of_hold.map(|ratio| format!("{ratio:.3}"))),
+        shown(outcome.refused_p99_ms.map(|ms| format!("{ms:.1} ms"))),
+        outcome.refused_per_second,
+    )
+}
+
+fn shown(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| "n/a".to_owned())
+}
