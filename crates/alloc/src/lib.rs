@@ -31,11 +31,22 @@ use std::sync::Arc;
 
 use plimsoll_core::{HeapSource, ReleaseBackend};
 
+mod attributing;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod glibc;
+#[cfg(feature = "jemalloc")]
+pub mod jemalloc;
+#[cfg(feature = "mimalloc")]
+pub mod mimalloc;
+mod tally;
 
+pub use self::attributing::{Attributing, Attribution, attribution};
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub use self::glibc::Glibc;
+#[cfg(feature = "jemalloc")]
+pub use self::jemalloc::Jemalloc;
+#[cfg(feature = "mimalloc")]
+pub use self::mimalloc::Mimalloc;
 
 /// The release backends of the C library that this program runs on: glibc's, or none.
 pub fn system_backends() -> Vec<Arc<dyn ReleaseBackend>> {
@@ -54,4 +65,49 @@ pub fn system_heap() -> Option<Arc<dyn HeapSource>> {
     return Glibc.serves_this_program().then(|| Arc::new(Glibc) as Arc<dyn HeapSource>);
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     return None;
+}
+
+/// The release backends of every allocator that this program uses: of those that a feature names
+/// the ones that its Rust code allocates from, and the C library's, which its C libraries use.
+pub fn program_backends() -> Vec<Arc<dyn ReleaseBackend>> {
+    let mut backends: Vec<Arc<dyn ReleaseBackend>> = Vec::new();
+    #[cfg(feature = "jemalloc")]
+    if Jemalloc.serves_this_program() {
+        backends.push(Arc::new(Jemalloc));
+    }
+    #[cfg(feature = "mimalloc")]
+    if Mimalloc.serves_this_program() {
+        backends.push(Arc::new(Mimalloc));
+    }
+    backends.extend(system_backends());
+    backends
+}
+
+/// The figures of the heap that this program's Rust code allocates from: jemalloc's with the feature,
+/// or the C library's. `None` where it does not tell them (mimalloc) or is not known.
+pub fn program_heap() -> Option<Arc<dyn HeapSource>> {
+    #[cfg(feature = "jemalloc")]
+    if Jemalloc.serves_this_program() {
+        return Some(Arc::new(Jemalloc));
+    }
+    system_heap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The tests of an allocator that serves the program stand in binaries of their own.
+    #[test]
+    fn an_allocator_that_is_linked_and_not_installed_is_not_taken_for_the_programs() {
+        #[cfg(feature = "jemalloc")]
+        assert!(!Jemalloc.serves_this_program());
+        #[cfg(feature = "mimalloc")]
+        assert!(!Mimalloc.serves_this_program());
+        let names = |backends: Vec<Arc<dyn ReleaseBackend>>| {
+            backends.iter().map(|backend| backend.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(program_backends()), names(system_backends()));
+        assert_eq!(program_heap().is_some(), system_heap().is_some());
+    }
 }

@@ -21,6 +21,7 @@ use crate::{
     history::History,
     ledger::Ledger,
     machine::DEFAULT_DWELL,
+    meter::AllocationMeter,
     plimsoll::Plimsoll,
     pruner::{CleanupLevel, Holding, PruneError, PruneRequest, Pruned, Pruner},
     reading::{MemoryMetric, MemoryReading},
@@ -48,6 +49,7 @@ pub struct PlimsollBuilder {
     automatic_cleanup: bool,
     registry: CleanupRegistry,
     heap: Option<Arc<dyn HeapSource>>,
+    meter: Option<Arc<dyn AllocationMeter>>,
     backends: Vec<Arc<dyn ReleaseBackend>>,
     sinks: Vec<Arc<dyn AlertSink>>,
     instance: Option<String>,
@@ -121,6 +123,7 @@ impl PlimsollBuilder {
             automatic_cleanup: true,
             registry: CleanupRegistry::new(),
             heap: None,
+            meter: None,
             backends: Vec::new(),
             sinks: Vec::new(),
             instance: None,
@@ -218,6 +221,18 @@ impl PlimsollBuilder {
     /// As [`PlimsollBuilder::heap_source`], unless one was set.
     pub fn default_heap_source(mut self, heap: Arc<dyn HeapSource>) -> Self {
         self.heap.get_or_insert(heap);
+        self
+    }
+
+    /// Sets who tells what a request allocates. Default: nobody, so it is not known.
+    pub fn allocation_meter(mut self, meter: Arc<dyn AllocationMeter>) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// As [`PlimsollBuilder::allocation_meter`], unless one was set.
+    pub fn default_allocation_meter(mut self, meter: Arc<dyn AllocationMeter>) -> Self {
+        self.meter.get_or_insert(meter);
         self
     }
 
@@ -349,6 +364,8 @@ impl PlimsollBuilder {
         Arc::new(Shared {
             // Kept for the life of the process: see `Admission`.
             ledger: Box::leak(Box::new(Ledger::new(self.clock.clone()))),
+            // The same, for the same reason: it is called at each poll of a request.
+            meter: self.meter.map(|meter| &**Box::leak(Box::new(meter))),
             clock: self.clock,
             sampler: SamplerGate::default(),
             releaser,

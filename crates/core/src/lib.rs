@@ -55,6 +55,7 @@ mod ledger;
 mod level;
 mod lines;
 mod machine;
+pub mod meter;
 mod period;
 mod plimsoll;
 mod pruner;
@@ -86,6 +87,7 @@ pub use self::{
     level::PressureLevel,
     lines::Priority,
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},
+    meter::{AllocationMeter, MeterMark, MeterUsage},
     period::{
         ASSUMED_FILL_RATE, FillRate, LONGEST_PERIOD_UNDER_PRESSURE, PeriodInput, SHORTEST_PERIOD,
         headroom_bytes, next_period,

@@ -17,6 +17,7 @@ use crate::{
     events::{Event, Listener},
     history::Sample,
     level::PressureLevel,
+    meter::AllocationMeter,
     pruner::{CleanupLevel, CleanupTrigger},
     reading::MemoryReading,
     record::CleanupRecord,
@@ -87,6 +88,12 @@ impl Plimsoll {
     /// The newest reading; taken at most a check interval ago while the sampler runs.
     pub fn reading(&self) -> MemoryReading {
         self.shared.latest().reading
+    }
+
+    /// Who tells what the current thread allocates; `None` where no such allocator is installed.
+    /// Kept for the life of the process, so that a request reaches it without counting references.
+    pub fn allocation_meter(&self) -> Option<&'static dyn AllocationMeter> {
+        self.shared.meter
     }
 
     /// Takes a reading now and returns it; `None` when it fails or takes over 2 s.

@@ -19,6 +19,7 @@ use crate::{
     ledger::Ledger,
     level::PressureLevel,
     machine::release_line,
+    meter::AllocationMeter,
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
@@ -39,6 +40,7 @@ pub(crate) type Upkeep = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) ledger: &'static Ledger,
+    pub(crate) meter: Option<&'static dyn AllocationMeter>,
     pub(crate) sampler: SamplerGate,
     pub(crate) releaser: Arc<Releaser>,
     pub(crate) registry: CleanupRegistry,

@@ -39,6 +39,8 @@
 //! | `monitor` | yes | `MonitorRouteLayer` |
 //! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
+//! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
+//! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
