@@ -24,6 +24,8 @@ use crate::{
 
 /// Answers may come so much later than the hold before they count as none.
 const PATIENCE: Duration = Duration::from_secs(3);
+const HONEST_PERIOD: Duration = Duration::from_millis(50);
+const HONEST_MB: u64 = 1;
 const PROBE_PERIOD: Duration = Duration::from_millis(10);
 /// A probe without a 200 after this time is lost.
 const PROBE_PATIENCE: Duration = Duration::from_millis(250);
@@ -87,6 +89,24 @@ impl Client {
         })
     }
 
+    /// Asks for a little, by the clock, as a client would that means no harm.
+    pub(crate) fn honest(
+        address: SocketAddr,
+        seconds: u64,
+        start: Instant,
+        in_flight: Arc<AtomicI64>,
+    ) -> Self {
+        let patience = HOLD + PATIENCE;
+        let shared = Shared { address, start, idle: Arc::default(), in_flight, patience };
+        let end = Duration::from_secs(seconds);
+        Self::spawn(move |stop| async move {
+            let arrivals = (0_u32..)
+                .map(|turn| Arrival { at: HONEST_PERIOD * turn, mb: HONEST_MB })
+                .take_while(|arrival| arrival.at < end);
+            open_loop(&shared, arrivals, |mb| request("POST", &Profile::Open.path(mb)), stop).await
+        })
+    }
+
     /// Asks `/livez` by the clock until it is stopped.
     pub(crate) fn probe(address: SocketAddr, start: Instant) -> Self {
         let shared = Shared {
@@ -102,7 +122,7 @@ impl Client {
         })
     }
 
-    fn spawn<F, Fut>(work: F) -> Self
+    pub(crate) fn spawn<F, Fut>(work: F) -> Self
     where
         F: FnOnce(watch::Receiver<bool>) -> Fut + Send + 'static,
         Fut: Future<Output = Seen>,

@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// The server comes to rest before anything is measured.
-const IDLE: Duration = Duration::from_millis(1_200);
+pub(crate) const IDLE: Duration = Duration::from_millis(1_200);
 /// Threads get going before the first request is due.
-const LEAD: Duration = Duration::from_millis(50);
+pub(crate) const LEAD: Duration = Duration::from_millis(50);
 const WATCH: Duration = Duration::from_millis(5);
 /// A server that does not answer for so long after a flood hangs.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -62,13 +62,7 @@ pub(crate) async fn run(
     let seen = flood.finish().map_err(told)?;
     let probes = probe.finish().map_err(told)?;
     let samples = sampler.finish();
-    let verdict = if let Some(at) = ended {
-        if group.killed() > Some(0) { Verdict::Killed { at } } else { Verdict::Ended { at } }
-    } else if answers(&server).await {
-        Verdict::Survived
-    } else {
-        Verdict::Hung
-    };
+    let verdict = ended_by(&server, &group, ended).await;
     if let Some(path) = &plan.trace {
         write_trace(path, &samples).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -76,8 +70,22 @@ pub(crate) async fn run(
     Ok(Outcome::of(plan, profile, variant, run, raw))
 }
 
+/// What became of a server that ended at a time, or did not.
+pub(crate) async fn ended_by(
+    server: &Server,
+    group: &MemoryGroup,
+    ended: Option<Duration>,
+) -> Verdict {
+    match ended {
+        Some(at) if group.killed() > Some(0) => Verdict::Killed { at },
+        Some(at) => Verdict::Ended { at },
+        None if answers(server).await => Verdict::Survived,
+        None => Verdict::Hung,
+    }
+}
+
 /// Whether a server is there for its users.
-async fn answers(server: &Server) -> bool {
+pub(crate) async fn answers(server: &Server) -> bool {
     let ask = async {
         let mut connection = Connection::open(server.address).await?;
         connection.exchange(&request("GET", "/livez")).await
@@ -85,7 +93,7 @@ async fn answers(server: &Server) -> bool {
     matches!(timeout(RECOVERY, ask).await, Ok(Ok(answer)) if answer.status == 200)
 }
 
-fn write_trace(path: &Path, samples: &[Sample]) -> io::Result<()> {
+pub(crate) fn write_trace(path: &Path, samples: &[Sample]) -> io::Result<()> {
     let mut text = String::from("ms usage_bytes in_flight\n");
     for Sample { at, usage, in_flight } in samples {
         let _ = writeln!(text, "{} {usage} {in_flight}", at.as_millis());

@@ -22,6 +22,8 @@ pub enum Guard {
         /// 100 tells the truth.
         declared_percent: u64,
     },
+    /// Plimsoll as `plimsoll`, after the call by which an application sets up its allocator.
+    PlimsollTuned,
     /// Plimsoll, told nothing: costs are learned by the attributing allocator.
     PlimsollLearned,
 }
@@ -37,7 +39,7 @@ impl Guard {
             Self::None => 100,
             Self::Poll(_) | Self::Reserve | Self::Memlim => 80,
             // Plimsoll's default critical threshold in a small container; the oracle gets the same.
-            Self::Conc | Self::Plimsoll { .. } | Self::PlimsollLearned => 85,
+            Self::Conc | Self::Plimsoll { .. } | Self::PlimsollTuned | Self::PlimsollLearned => 85,
         }
     }
 
@@ -63,6 +65,7 @@ impl fmt::Display for Guard {
             Self::Plimsoll { declared_percent: 100 } => f.pad("plimsoll"),
             Self::Plimsoll { declared_percent: 50 } => f.pad("plimsoll-half"),
             Self::Plimsoll { declared_percent } => f.pad(&format!("plimsoll:{declared_percent}")),
+            Self::PlimsollTuned => f.pad("plimsoll-tuned"),
             Self::PlimsollLearned => f.pad("plimsoll-learned"),
         }
     }
@@ -80,6 +83,7 @@ impl FromStr for Guard {
             "conc" => Self::Conc,
             "plimsoll" => Self::Plimsoll { declared_percent: 100 },
             "plimsoll-half" => Self::Plimsoll { declared_percent: 50 },
+            "plimsoll-tuned" => Self::PlimsollTuned,
             "plimsoll-learned" => Self::PlimsollLearned,
             _ => {
                 let (kind, number) = text.split_once(':').ok_or_else(unknown)?;
@@ -100,7 +104,7 @@ impl fmt::Display for UnknownGuard {
         write!(
             f,
             "no guard {:?}; there are none, poll:MS, reserve, memlim, conc, plimsoll, plimsoll-half, \
-             plimsoll:PERCENT and plimsoll-learned",
+             plimsoll:PERCENT, plimsoll-tuned and plimsoll-learned",
             self.0
         )
     }
@@ -124,6 +128,7 @@ mod tests {
             "plimsoll",
             "plimsoll-half",
             "plimsoll:200",
+            "plimsoll-tuned",
             "plimsoll-learned",
         ] {
             assert_eq!(name.parse::<Guard>().unwrap().to_string(), name);

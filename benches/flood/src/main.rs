@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
 
+mod adversary;
 mod allocator;
 mod client;
 mod flood;
@@ -23,9 +24,16 @@ mod variant;
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser as _;
+use plimsoll_flood::{Guard, MB};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::options::{Options, Plan};
+use crate::{
+    adversary::Attacked,
+    options::{Options, Plan},
+    programs::Programs,
+    variant::Protector,
+};
 
 /// As a shell has it for a program that was interrupted.
 const INTERRUPTED: u8 = 130;
@@ -69,7 +77,12 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let plan = Plan::of(options)?;
     group::MemoryGroup::with_limit(plan.limit_bytes)
         .map_err(|why| format!("no memory cgroup can be made here (this needs root): {why}"))?;
-    let programs = programs::Programs::build(&plan)?;
+    let programs = Programs::build(&plan)?;
+    if !plan.adversaries.is_empty() {
+        let attacked = attack(&plan, &programs).await?;
+        write_json(options, &attacked)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut outcomes = Vec::new();
     for profile in &plan.profiles {
         println!("{}", table::title(*profile, &plan));
@@ -87,10 +100,33 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         }
         println!();
     }
-    if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&outcomes)?)?;
-    }
+    write_json(options, &outcomes)?;
     Ok(if plan.quick { quick_verdict(&outcomes) } else { ExitCode::SUCCESS })
+}
+
+async fn attack(plan: &Plan, programs: &Programs) -> Result<Vec<Attacked>, String> {
+    println!("adversaries: limit {} MB, {} s", plan.limit_bytes / MB, plan.seconds);
+    println!("{}", adversary::HEAD);
+    let mut all = Vec::new();
+    for adversary in &plan.adversaries {
+        for variant in &plan.variants {
+            // Only where it is meant to show that the attack is one.
+            if variant.guard == Protector::Guard(Guard::None) && !adversary.kills() {
+                continue;
+            }
+            let attacked = adversary::run(plan, programs, *adversary, *variant).await?;
+            println!("{}", adversary::row(&attacked));
+            all.push(attacked);
+        }
+    }
+    Ok(all)
+}
+
+fn write_json(options: &Options, figures: &impl Serialize) -> Result<(), Box<dyn Error>> {
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(figures)?)?;
+    }
+    Ok(())
 }
 
 /// For CI: the control has to die, or the flood shows nothing, and Plimsoll has to live.

@@ -1,9 +1,10 @@
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum as _};
 use plimsoll_flood::{Guard, MB};
 
 use crate::{
+    adversary::Adversary,
     allocator::Allocator,
     profile::Profile,
     variant::{Protector, Variant},
@@ -36,15 +37,42 @@ pub(crate) struct Options {
     /// A short flood of each kind; fails unless the unguarded server dies and Plimsoll lives
     #[arg(long, conflicts_with_all = ["variant", "allocator", "seconds"])]
     quick: bool,
+    /// Attacks Plimsoll, and an unguarded server where that one should die, in place of a flood
+    #[arg(long, value_name = "NAME|all", value_delimiter = ',', conflicts_with_all = ["quick", "profile", "runs"])]
+    adversary: Vec<AdversaryName>,
     /// Writes all figures as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Writes `ms usage in-flight` each millisecond of the last run
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Lists profiles, variants and allocators
+    /// Lists profiles, adversaries, variants and allocators
     #[arg(long)]
     pub(crate) list: bool,
+}
+
+/// An adversary or all of them.
+#[derive(Clone, Copy, Debug)]
+enum AdversaryName {
+    All,
+    One(Adversary),
+}
+
+impl FromStr for AdversaryName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        Adversary::from_str(text, false).map(Self::One).map_err(|_| {
+            let names = Adversary::value_variants().iter().map(Adversary::to_string);
+            format!(
+                "no adversary {text:?}; there are all, {}",
+                names.collect::<Vec<_>>().join(", ")
+            )
+        })
+    }
 }
 
 /// What is to be run.
@@ -52,6 +80,8 @@ pub(crate) struct Options {
 pub(crate) struct Plan {
     pub(crate) limit_bytes: u64,
     pub(crate) profiles: Vec<Profile>,
+    /// In place of the profiles, where there are any.
+    pub(crate) adversaries: Vec<Adversary>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) runs: u32,
     pub(crate) seconds: u64,
@@ -62,7 +92,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(options: &Options) -> Result<Self, String> {
         let mut protectors = options.variant.clone();
-        if options.quick {
+        if options.quick || (protectors.is_empty() && !options.adversary.is_empty()) {
             protectors = vec![
                 Protector::Guard(Guard::None),
                 Protector::Guard(Guard::Plimsoll { declared_percent: 100 }),
@@ -87,7 +117,12 @@ impl Plan {
         } else {
             options.profile.clone()
         };
+        let adversaries = options.adversary.iter().flat_map(|name| match name {
+            AdversaryName::All => Adversary::value_variants().to_vec(),
+            AdversaryName::One(adversary) => vec![*adversary],
+        });
         Ok(Self {
+            adversaries: adversaries.collect(),
             limit_bytes: options.limit_mb * MB,
             profiles,
             variants,
@@ -105,7 +140,11 @@ impl Options {
             Protector::Fastify(_) if self.allocator.is_empty() => vec![Allocator::V8],
             Protector::Fastify(_) => Vec::new(),
             Protector::Guard(_) if !self.allocator.is_empty() => self.allocator.clone(),
-            Protector::Guard(_) if guard.is_plimsoll() && !self.quick => Allocator::RUST.to_vec(),
+            Protector::Guard(_)
+                if guard.is_plimsoll() && !self.quick && self.adversary.is_empty() =>
+            {
+                Allocator::RUST.to_vec()
+            }
             Protector::Guard(_) => vec![Allocator::Glibc],
         }
     }
@@ -119,6 +158,7 @@ pub(crate) fn list() -> String {
     let mut text = String::new();
     for (kind, names) in [
         ("profiles", Profile::ALL.map(|profile| profile.to_string()).to_vec()),
+        ("adversaries", Adversary::value_variants().iter().map(Adversary::to_string).collect()),
         ("variants", Protector::NAMES.map(str::to_owned).to_vec()),
         ("allocators", Allocator::value_variants().iter().map(Allocator::to_string).collect()),
     ] {

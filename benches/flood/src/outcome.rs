@@ -41,6 +41,18 @@ pub(crate) enum Verdict {
     Hung,
 }
 
+impl Verdict {
+    /// In words.
+    pub(crate) fn shown(self) -> String {
+        match self {
+            Self::Survived => "survived".to_owned(),
+            Self::Killed { at } => format!("killed at {:.1} s", at.as_secs_f64()),
+            Self::Ended { at } => format!("ended at {:.1} s", at.as_secs_f64()),
+            Self::Hung => "hung".to_owned(),
+        }
+    }
+}
+
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {

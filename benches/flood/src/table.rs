@@ -1,10 +1,6 @@
 //! The tables as text.
 
-use crate::{
-    options::Plan,
-    outcome::{Outcome, Verdict},
-    profile::Profile,
-};
+use crate::{options::Plan, outcome::Outcome, profile::Profile};
 
 pub(crate) const HEAD: &str = "\
 variant          allocator verdict          peak  goodput/s  of best  last 5th  first shed   \
@@ -16,12 +12,7 @@ pub(crate) fn title(profile: Profile, plan: &Plan) -> String {
 }
 
 pub(crate) fn row(outcome: &Outcome) -> String {
-    let verdict = match outcome.verdict {
-        Verdict::Survived => "survived".to_owned(),
-        Verdict::Killed { at } => format!("killed at {:.1} s", at.as_secs_f64()),
-        Verdict::Ended { at } => format!("ended at {:.1} s", at.as_secs_f64()),
-        Verdict::Hung => "hung".to_owned(),
-    };
+    let verdict = outcome.verdict.shown();
     let peak = outcome.peak_bytes.map(|peak| peak as f64 / outcome.limit_bytes as f64);
     // Relative to the crossing for guards that cannot know better, else to the start.
     let shed = match (outcome.guard.sheds_by_usage(), outcome.first_crossing_seconds) {

@@ -40,13 +40,16 @@ impl Protector {
 
     /// Whether it is ours, and so has to live through everything.
     pub(crate) fn is_plimsoll(self) -> bool {
-        matches!(self, Self::Guard(Guard::Plimsoll { .. } | Guard::PlimsollLearned))
+        matches!(
+            self,
+            Self::Guard(Guard::Plimsoll { .. } | Guard::PlimsollTuned | Guard::PlimsollLearned)
+        )
     }
 
     /// All rows of the tables, in their order.
     ///
     /// ATTRIBUTION: `plimsoll-learned` comes here when the servers can learn costs.
-    pub(crate) const NAMES: [&str; 10] = [
+    pub(crate) const NAMES: [&str; 11] = [
         "none",
         "poll:1000",
         "poll:10",
@@ -55,6 +58,7 @@ impl Protector {
         "conc",
         "plimsoll",
         "plimsoll-half",
+        "plimsoll-tuned",
         "fastify:1000",
         "fastify:10",
     ];

@@ -51,9 +51,13 @@ struct Options {
     prune_background: bool,
 }
 
-/// Serves until its standard input ends, which it does with whoever started it.
-pub fn serve() -> ExitCode {
+/// Serves until its standard input ends, which it does with whoever started it. `tune` is the call
+/// by which an application sets up its allocator; it is made for the variant that wants it.
+pub fn serve(tune: fn()) -> ExitCode {
     let options = Options::parse();
+    if options.guard == Guard::PlimsollTuned {
+        tune();
+    }
     // A server that outlives a killed flood would keep its cgroup for ever.
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());

@@ -31,6 +31,7 @@ pub(super) fn wrap(
         Guard::Plimsoll { declared_percent } => {
             return plimsoll(work, Some(declared_percent), options, background);
         }
+        Guard::PlimsollTuned => return plimsoll(work, Some(100), options, background),
         // ATTRIBUTION: to be enabled together with `plimsoll_alloc::Attributing` as the global
         // allocator of the servers; `start()` then learns costs by itself, and nothing else is
         // needed than to declare none.
