@@ -79,6 +79,7 @@ impl Client {
         let shared =
             Shared { address, start, idle: Arc::default(), in_flight, patience: HOLD + PATIENCE };
         Self::spawn(move |stop| async move {
+            shared.open(profile.connections()).await;
             match profile.arrivals(seconds) {
                 Some(arrivals) => {
                     let request_of = |mb| request("POST", &profile.path(mb));
@@ -239,6 +240,17 @@ async fn closed_loop(
 }
 
 impl Shared {
+    /// Opens connections ahead of the flood. A listener that is met by a hundred at once lets some
+    /// wait for a second, which would be told as the guard's doing.
+    async fn open(&self, count: usize) {
+        for _ in 0..count {
+            // What cannot be opened now is tried again by the request that needs it.
+            if let Ok(connection) = Connection::open(self.address).await {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+        }
+    }
+
     async fn send(&self, request: &[u8], mb: u64) -> Record {
         let sent = Instant::now();
         self.in_flight.fetch_add(1, Relaxed);

@@ -25,8 +25,8 @@ use crate::{
 
 /// The server comes to rest before anything is measured.
 pub(crate) const IDLE: Duration = Duration::from_millis(1_200);
-/// Threads get going before the first request is due.
-pub(crate) const LEAD: Duration = Duration::from_millis(50);
+/// Threads get going and open their connections before the first request is due.
+pub(crate) const LEAD: Duration = Duration::from_millis(200);
 const WATCH: Duration = Duration::from_millis(5);
 /// A server that does not answer for so long after a flood hangs.
 const RECOVERY: Duration = Duration::from_secs(5);

@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Writes `ms usage in-flight` each millisecond of the last run
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// A variable for the servers, which get no other but PATH
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// Lists profiles, adversaries, variants and allocators
     #[arg(long)]
     pub(crate) list: bool,
@@ -87,6 +90,12 @@ pub(crate) struct Plan {
     pub(crate) seconds: u64,
     pub(crate) quick: bool,
     pub(crate) trace: Option<PathBuf>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a variable is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Plan {
@@ -130,6 +139,7 @@ impl Plan {
             seconds: if options.quick { QUICK_SECONDS } else { options.seconds },
             quick: options.quick,
             trace: options.trace.clone(),
+            env: options.env.clone(),
         })
     }
 }

@@ -13,6 +13,9 @@ use crate::{
     variant::{Protector, Variant},
 };
 
+/// Each profile repeats itself within this time.
+const END_SECONDS: u64 = 2;
+
 /// What was seen.
 #[derive(Debug)]
 pub(crate) struct Raw {
@@ -71,8 +74,8 @@ pub(crate) struct Outcome {
     pub(crate) served_per_second: f64,
     /// Bytes served, of those that could ever be.
     pub(crate) share_of_best: f64,
-    /// The same for what was sent in the last fifth.
-    pub(crate) served_per_second_late: f64,
+    /// The same for what was sent in the last fifth, or the last two seconds.
+    pub(crate) served_per_second_at_end: f64,
     pub(crate) refused: usize,
     pub(crate) refused_per_second: f64,
     /// Neither 200 nor 503, or no answer at all.
@@ -99,8 +102,10 @@ impl Outcome {
         let served_mb: u64 = of(200).map(|record| record.mb).sum();
         let best = profile.best_bytes(line_bytes.saturating_sub(raw.idle_bytes), plan.seconds);
         let seconds = plan.seconds as f64;
-        let last_fifth = Duration::from_secs(plan.seconds) * 4 / 5;
-        let late = of(200).filter(|record| record.sent >= last_fifth).count();
+        // Whole periods of every profile, or it would depend on where in one the flood ends.
+        let end_seconds = (plan.seconds / 5).max(END_SECONDS).min(plan.seconds);
+        let end_begins = Duration::from_secs(plan.seconds - end_seconds);
+        let at_end = of(200).filter(|record| record.sent >= end_begins).count();
         let crossed = raw.samples.iter().find(|sample| sample.usage >= line_bytes);
         let first_shed = of(503).map(|record| record.sent + record.took).min();
         let lost = raw.probes.records.iter().filter(|record| record.status != Some(200)).count();
@@ -118,7 +123,7 @@ impl Outcome {
             served,
             served_per_second: served as f64 / seconds,
             share_of_best: (served_mb * MB) as f64 / best.max(1) as f64,
-            served_per_second_late: late as f64 / (seconds / 5.0),
+            served_per_second_at_end: at_end as f64 / end_seconds as f64,
             refused,
             refused_per_second: refused as f64 / seconds,
             failed: records.len() - served - refused,

@@ -65,6 +65,7 @@ impl Server {
         command.args(more);
         // Nothing but the path, so that the variables of whoever runs this change nothing.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(plan.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().map_err(|error| format!("sh does not start: {error}"))?;
         let stdin = child.stdin.take();

@@ -30,6 +30,8 @@ pub(crate) struct Arrival {
 }
 
 const OPEN_PERIOD: Duration = Duration::from_millis(5);
+/// About as many requests as fit into the smallest usual limit at once.
+const OPEN_CONNECTIONS: usize = 64;
 const BURST_PERIOD: Duration = Duration::from_secs(2);
 const BURST_SIZE: usize = 150;
 const HAMMER_CONNECTIONS: usize = 256;
@@ -65,11 +67,12 @@ impl Profile {
         }
     }
 
-    /// Connections of a closed loop.
+    /// Connections that are open before the flood begins; an open loop adds what it needs.
     pub(crate) fn connections(self) -> usize {
         match self {
             Self::Hammer => HAMMER_CONNECTIONS,
-            _ => 0,
+            Self::Burst => BURST_SIZE,
+            Self::Open | Self::Late | Self::Mix => OPEN_CONNECTIONS,
         }
     }
 

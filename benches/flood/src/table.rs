@@ -3,7 +3,7 @@
 use crate::{options::Plan, outcome::Outcome, profile::Profile};
 
 pub(crate) const HEAD: &str = "\
-variant          allocator verdict          peak  goodput/s  of best  last 5th  first shed   \
+variant          allocator verdict          peak  goodput/s  of best    at end  first shed   \
 livez lost  p99 200   p99 503   shed/s";
 
 pub(crate) fn title(profile: Profile, plan: &Plan) -> String {
@@ -14,14 +14,14 @@ pub(crate) fn title(profile: Profile, plan: &Plan) -> String {
 pub(crate) fn row(outcome: &Outcome) -> String {
     let verdict = outcome.verdict.shown();
     let peak = outcome.peak_bytes.map(|peak| peak as f64 / outcome.limit_bytes as f64);
-    // Relative to the crossing for guards that cannot know better, else to the start.
-    let shed = match (outcome.guard.sheds_by_usage(), outcome.first_crossing_seconds) {
-        (true, Some(crossed)) => {
-            outcome.first_shed_seconds.map(|shed| format!("{:+.0} ms", (shed - crossed) * 1e3))
+    // From the crossing where one led to it: a guard that reads the resident set may get there
+    // first, by what the kernel counts elsewhere.
+    let shed = outcome.first_shed_seconds.map(|shed| match outcome.first_crossing_seconds {
+        Some(crossed) if outcome.guard.sheds_by_usage() && shed >= crossed => {
+            format!("{:+.0} ms", (shed - crossed) * 1e3)
         }
-        (true, None) => None,
-        (false, _) => outcome.first_shed_seconds.map(|shed| format!("@{:.0} ms", shed * 1e3)),
-    };
+        _ => format!("@{:.0} ms", shed * 1e3),
+    });
     format!(
         "{:<17}{:<10}{verdict:<16}{:>5}{:>11.1}{:>9.3}{:>10.1}{:>12}{:>13}{:>9}{:>10}{:>9.0}",
         outcome.guard,
@@ -29,7 +29,7 @@ pub(crate) fn row(outcome: &Outcome) -> String {
         shown(peak.map(|share| format!("{:.0}%", share * 100.0))),
         outcome.served_per_second,
         outcome.share_of_best,
-        outcome.served_per_second_late,
+        outcome.served_per_second_at_end,
         shown(shed),
         format!("{}/{}", outcome.probes_lost, outcome.probes),
         shown(outcome.served_p99_of_hold.map(|ratio| format!("{ratio:.3}"))),
