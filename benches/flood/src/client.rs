@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering::Relaxed},
@@ -68,9 +68,10 @@ struct Shared {
 }
 
 impl Client {
-    /// Floods from `start` on.
+    /// Floods from `start` on, over connections that are open already and those that it adds.
     pub(crate) fn flood(
         address: SocketAddr,
+        open: Vec<TcpStream>,
         profile: Profile,
         seconds: u64,
         start: Instant,
@@ -79,7 +80,12 @@ impl Client {
         let shared =
             Shared { address, start, idle: Arc::default(), in_flight, patience: HOLD + PATIENCE };
         Self::spawn(move |stop| async move {
-            shared.open(profile.connections()).await;
+            for stream in open {
+                // One that cannot be used is replaced by the request that needs it.
+                if let Ok(connection) = Connection::adopt(stream) {
+                    shared.keep(connection);
+                }
+            }
             match profile.arrivals(seconds) {
                 Some(arrivals) => {
                     let request_of = |mb| request("POST", &profile.path(mb));
@@ -240,15 +246,8 @@ async fn closed_loop(
 }
 
 impl Shared {
-    /// Opens connections ahead of the flood. A listener that is met by a hundred at once lets some
-    /// wait for a second, which would be told as the guard's doing.
-    async fn open(&self, count: usize) {
-        for _ in 0..count {
-            // What cannot be opened now is tried again by the request that needs it.
-            if let Ok(connection) = Connection::open(self.address).await {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
-        }
+    fn keep(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
     async fn send(&self, request: &[u8], mb: u64) -> Record {
@@ -273,7 +272,7 @@ impl Shared {
         };
         let answer = connection.exchange(request).await?;
         if answer.keeps {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.keep(connection);
         }
         Ok(answer.status)
     }

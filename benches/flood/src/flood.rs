@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io,
+    net::TcpStream,
     path::Path,
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
@@ -25,8 +26,8 @@ use crate::{
 
 /// The server comes to rest before anything is measured.
 pub(crate) const IDLE: Duration = Duration::from_millis(1_200);
-/// Threads get going and open their connections before the first request is due.
-pub(crate) const LEAD: Duration = Duration::from_millis(200);
+/// Threads get going before the first request is due.
+pub(crate) const LEAD: Duration = Duration::from_millis(50);
 const WATCH: Duration = Duration::from_millis(5);
 /// A server that does not answer for so long after a flood hangs.
 const RECOVERY: Duration = Duration::from_secs(5);
@@ -44,6 +45,10 @@ pub(crate) async fn run(
     let mut server = Server::start(plan, programs, variant, &group, &[])?;
     // The first request maps what every later one needs.
     answers(&server).await;
+    // Ahead of the flood: a listener that is met by a hundred at once lets some wait for a second,
+    // which would be told as the guard's doing.
+    let open = (0..profile.connections()).map(|_| TcpStream::connect(server.address));
+    let open = open.collect::<io::Result<Vec<_>>>().map_err(told)?;
     sleep(IDLE).await;
     let idle_bytes = group.working_set().unwrap_or_default();
     group.reset_peak();
@@ -52,7 +57,7 @@ pub(crate) async fn run(
     let start = Instant::now() + LEAD;
     let sampler = Sampler::start(group.usage().map_err(told)?, start, Arc::clone(&in_flight));
     let probe = Client::probe(server.address, start);
-    let flood = Client::flood(server.address, profile, plan.seconds, start, in_flight);
+    let flood = Client::flood(server.address, open, profile, plan.seconds, start, in_flight);
 
     let mut ended = None;
     while !flood.is_done() && ended.is_none() {

@@ -53,6 +53,13 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(1024) })
     }
 
+    /// Takes over a connection that was opened elsewhere.
+    pub(crate) fn adopt(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: TcpStream::from_std(stream)?, buffer: Vec::with_capacity(1024) })
+    }
+
     /// With so small a receive buffer that the server soon waits for the reader.
     pub(crate) async fn open_narrow(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
