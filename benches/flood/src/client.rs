@@ -277,3 +277,48 @@ impl Shared {
         Ok(answer.status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn every_request_is_told_with_what_became_of_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // The first two are answered, the third is hung up on.
+        thread::spawn(move || {
+            for answer in ["200 OK", "503 Service Unavailable", ""] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut buffer = [0; 1024];
+                let _ = io::Read::read(&mut stream, &mut buffer);
+                if !answer.is_empty() {
+                    let head = "connection: close\r\ncontent-length: 0";
+                    write!(stream, "HTTP/1.1 {answer}\r\n{head}\r\n\r\n").unwrap();
+                }
+            }
+        });
+        let arrivals = (0..3).map(|turn| Arrival { at: Duration::from_millis(turn), mb: turn });
+        let client = Client::spawn(move |stop| async move {
+            let shared = Shared {
+                address,
+                start: Instant::now(),
+                idle: Arc::default(),
+                in_flight: Arc::default(),
+                patience: Duration::from_secs(5),
+            };
+            let seen = open_loop(&shared, arrivals, |_| request("POST", "/"), stop).await;
+            assert_eq!(shared.in_flight.load(Relaxed), 0);
+            seen
+        });
+        while !client.is_done() {
+            thread::yield_now();
+        }
+        let mut statuses: Vec<_> = client.finish().unwrap().records;
+        statuses.sort_by_key(|record| record.status);
+        let statuses: Vec<_> = statuses.iter().map(|record| record.status).collect();
+        assert_eq!(statuses, [None, Some(200), Some(503)]);
+    }
+}

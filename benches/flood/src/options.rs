@@ -209,4 +209,14 @@ mod tests {
         let names: Vec<String> = plan.variants.iter().map(|v| v.guard.to_string()).collect();
         assert_eq!(names, ["plimsoll", "none"]);
     }
+
+    #[test]
+    fn an_attack_is_made_on_an_unguarded_server_and_on_plimsoll() {
+        let plan = plan(&["--adversary", "all"]);
+        assert_eq!(plan.adversaries.len(), Adversary::value_variants().len());
+        let names: Vec<String> = plan.variants.iter().map(|v| v.guard.to_string()).collect();
+        assert_eq!(names, ["none", "plimsoll"]);
+        let error = Options::try_parse_from(["plimsoll-flood", "--adversary", "rain"]).unwrap_err();
+        assert!(error.to_string().contains("rapid-reset"), "{error}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Memory that no request holds: a background task that grows, and page cache.
 
 use std::{
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use plimsoll::prelude::*;
 use serde::Deserialize;
 use tokio::{
     fs::File,
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
     time::{Instant, sleep_until},
 };
 
@@ -68,13 +69,21 @@ pub(super) async fn grow(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Where large files go.
+/// Where large files go. They have no name there and end with this, so that nothing has to be
+/// tidied up; until then the kernel may keep their pages.
 #[derive(Clone, Debug)]
-pub(super) struct Scratch(Arc<Path>);
+pub(super) struct Scratch {
+    folder: Arc<Path>,
+    files: Arc<Mutex<Vec<File>>>,
+}
 
 impl Scratch {
     pub(super) fn new(folder: &Path) -> Self {
-        Self(folder.into())
+        Self { folder: folder.into(), files: Arc::default() }
+    }
+
+    fn keep(&self, file: File) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file);
     }
 }
 
@@ -91,24 +100,27 @@ pub(super) async fn fill_cache(
     if !(1..=4_096).contains(&fill.mb) {
         return Err(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    let path = scratch.0.join("filled-cache");
-    let read =
+    let path = scratch.folder.join(format!("flood-cache-{}", std::process::id()));
+    let (file, read) =
         write_and_read(&path, fill.mb).await.map_err(|_| StatusCode::INSUFFICIENT_STORAGE)?;
+    scratch.keep(file);
     Ok(format!("{read} bytes\n"))
 }
 
-async fn write_and_read(path: &PathBuf, mb: usize) -> std::io::Result<usize> {
+async fn write_and_read(path: &Path, mb: usize) -> io::Result<(File, usize)> {
     let mut buffer = vec![0xA5_u8; MEGABYTE];
-    let mut file = File::create(path).await?;
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(true).open(path).await?;
+    tokio::fs::remove_file(path).await?;
     for _ in 0..mb {
         file.write_all(&buffer).await?;
     }
     file.sync_all().await?;
-    let mut file = File::open(path).await?;
+    file.rewind().await?;
     let mut read = 0;
     loop {
         match file.read(&mut buffer).await? {
-            0 => return Ok(read),
+            0 => return Ok((file, read)),
             count => read += count,
         }
     }
