@@ -83,7 +83,7 @@ pub use self::{
     events::{Event, EventKind, Heard, Listener},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
-    ledger::{Refusal, RefusalReason, Reservation},
+    ledger::{Refusal, RefusalReason, Reservation, Surcharge},
     level::PressureLevel,
     lines::Priority,
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},

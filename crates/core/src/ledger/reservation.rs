@@ -1,6 +1,6 @@
 use std::mem;
 
-use super::Ledger;
+use super::{Ledger, Surcharge};
 use crate::routes::Route;
 
 /// Bytes promised to one request; dropping it gives them back, once.
@@ -72,6 +72,18 @@ impl Reservation {
         if more > 0 && !self.extra.is_taken() {
             self.ledger.add_promised(more, self.extra);
             self.bytes += more;
+        }
+    }
+
+    /// Takes over what the same request was charged beyond its reservation, to be given back with
+    /// it.
+    pub fn absorb(&mut self, mut surcharge: Surcharge) {
+        // Else they would be taken out of another ledger, or of no route.
+        if std::ptr::eq(self.ledger, surcharge.ledger())
+            && self.extra.route_index() == surcharge.route_index()
+            && !self.extra.is_taken()
+        {
+            self.bytes += surcharge.take();
         }
     }
 
