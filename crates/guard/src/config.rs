@@ -150,17 +150,22 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The path as it was sent: a nested axum router cuts its prefix off the target.
-    #[cfg(feature = "axum")]
+    /// The path as it was sent.
     pub(crate) fn path(&self) -> &'a str {
-        let original = self.extensions.get::<axum::extract::OriginalUri>();
-        original.map_or(self.uri, |original| &original.0).path()
+        self.sent_uri().path()
     }
 
-    /// The path as it was sent.
+    /// The target as it was sent: a nested axum router cuts its prefix off it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn sent_uri(&self) -> &'a Uri {
+        let original = self.extensions.get::<axum::extract::OriginalUri>();
+        original.map_or(self.uri, |original| &original.0)
+    }
+
+    /// The target as it was sent.
     #[cfg(not(feature = "axum"))]
-    pub(crate) fn path(&self) -> &'a str {
-        self.uri.path()
+    pub(crate) fn sent_uri(&self) -> &'a Uri {
+        self.uri
     }
 }
 

@@ -51,6 +51,7 @@
 
 mod answer;
 mod body;
+mod charging;
 mod config;
 mod error;
 mod future;
@@ -61,6 +62,10 @@ mod state;
 
 pub use self::{
     body::MemoryGuardBody,
+    charging::{
+        ChargedBody, ChargedBodyError, ChargingGuard, ChargingGuardBody, ChargingGuardFuture,
+        ChargingGuardLayer,
+    },
     config::{DEFAULT_REQUEST_COST_BYTES, GuardConfig, RequestHead},
     error::AdmissionError,
     future::MemoryGuardFuture,

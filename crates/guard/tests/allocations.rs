@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::{Empty, Full};
 use plimsoll_core::{MB, Plimsoll};
-use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
+use plimsoll_guard::{ChargedBody, GuardConfig, MemoryGuardLayer};
 use plimsoll_testkit::ScriptedSource;
 use tower::{Layer, Service, service_fn};
 
@@ -99,5 +99,21 @@ async fn an_admitted_request_allocates_nothing_of_ours() {
             assert_eq!(allocations(&mut guarded, request(method.clone())), 1, "held, {method}");
             assert_eq!(allocations(&mut guarded.clone(), request(method.clone())), 1, "cloned");
         }
+    }
+}
+
+#[tokio::test]
+async fn charging_bodies_allocates_nothing_for_one_whose_length_is_known() {
+    let (source, script) = ScriptedSource::new();
+    script.set_rss(100 * MB);
+    let plimsoll = Plimsoll::builder().start_with(source).expect("readable");
+    let inner = service_fn(async |_: Request<ChargedBody<Empty<Bytes>>>| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(Box::from([7_u8; 100])))))
+    });
+    let mut guarded =
+        MemoryGuardLayer::new(GuardConfig::new(&plimsoll)).charging_bodies().layer(inner);
+    for method in [Method::GET, Method::POST] {
+        assert_eq!(allocations(&mut guarded, request(method.clone())), 1, "held, {method}");
+        assert_eq!(allocations(&mut guarded.clone(), request(method.clone())), 1, "cloned");
     }
 }
