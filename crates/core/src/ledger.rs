@@ -285,6 +285,11 @@ impl Ledger {
             Priority::High => (self.published.high.load(Relaxed), Some(2)),
             Priority::Critical => (u64::MAX, None),
         };
+        // A line is near, whether or not the sampler has noticed: what this thread keeps as credit
+        // must not be what its own request has no room for.
+        if let Some(slot) = self.slots.mine() {
+            self.account.settle(&slot.credit);
+        }
         // Before the decision: an admitted request may be the one that outran the reading.
         self.wake_if_outrun(more);
         if self.account.grant_up_to(more, cap) {

@@ -217,6 +217,18 @@ fn when_a_line_comes_near_a_thread_gives_its_credit_up_with_its_next_step() {
 }
 
 #[test]
+fn a_thread_is_not_refused_for_its_own_credit() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+    assert!(ledger.account.granted() > 10_000, "a credit that no reading has ended yet");
+    let more = reserve(ledger, GB - 10_000, Priority::Normal).expect("exactly as much as is left");
+    assert_eq!(ledger.account.granted(), GB);
+    drop((held, more));
+    assert_eq!(ledger.reserved_bytes(), 0);
+}
+
+#[test]
 fn credit_shrinks_with_the_room_that_is_left() {
     assert_eq!(credit_for(u64::MAX), MOST_CREDIT_BYTES);
     assert_eq!(credit_for(0), 0);
