@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    body::ChargedBody, error::BoxError, future::ChargingGuardFuture, response::ChargingGuardBody,
-    upload::Upload,
+    body::ChargedBody, error::BoxError, future::ChargingGuardFuture, layer::PassedOn,
+    response::ChargingGuardBody, upload::Upload,
 };
 use crate::{service::MemoryGuard, state::GuardState};
 
@@ -22,11 +22,16 @@ use crate::{service::MemoryGuard, state::GuardState};
 pub struct ChargingGuard<S> {
     guard: MemoryGuard<S>,
     state: &'static GuardState,
+    passed_on: Option<&'static PassedOn>,
 }
 
 impl<S> ChargingGuard<S> {
-    pub(super) fn new(guard: MemoryGuard<S>, state: &'static GuardState) -> Self {
-        Self { guard, state }
+    pub(super) fn new(
+        guard: MemoryGuard<S>,
+        state: &'static GuardState,
+        passed_on: Option<&'static PassedOn>,
+    ) -> Self {
+        Self { guard, state, passed_on }
     }
 
     /// The guarded service.
@@ -62,7 +67,7 @@ where
             let request = request.map(|body| ChargedBody::declared(body, length, admission));
             return ChargingGuardFuture::new(self.guard.call(request), None);
         }
-        let upload = Arc::new(Upload::of(self.state, &request));
+        let upload = Arc::new(Upload::of(self.state, self.passed_on, &request));
         let request = request.map(|body| ChargedBody::undeclared(body, Arc::clone(&upload)));
         let answer = self.guard.call(request);
         upload.admitted_for(answer.reserved_bytes().unwrap_or(0));

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::Body;
 use plimsoll_core::{Priority, Refusal, RefusalReason, Surcharge};
 
+use super::layer::PassedOn;
 use crate::{
     answer::Manners,
     config::RequestHead,
@@ -25,6 +26,8 @@ pub(super) struct Upload {
     /// `None` on an exempt path.
     priority: Option<Priority>,
     observe_only: bool,
+    /// Whether each chunk is gone before the next is asked for.
+    passed_on: bool,
     /// What the request was admitted for, and how much of that was for its body.
     admitted_for: AtomicU64,
     paid: u64,
@@ -35,13 +38,18 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn of<B: Body>(state: &'static GuardState, request: &Request<B>) -> Self {
+    pub(super) fn of<B: Body>(
+        state: &'static GuardState,
+        passed_on: Option<&'static PassedOn>,
+        request: &Request<B>,
+    ) -> Self {
         let head = RequestHead::of(request);
         Self {
             surcharge: state.admission.surcharge(state.route(request)),
             // Now, since the head will be gone when it is needed.
             priority: state.priority(&head),
             observe_only: state.config.observe_only,
+            passed_on: passed_on.is_some_and(|passed_on| passed_on(&head)),
             admitted_for: AtomicU64::new(0),
             paid: state.body_cost(&head, request.body()),
             refused: OnceLock::new(),
@@ -59,7 +67,11 @@ impl Upload {
     /// with the request; after a refusal there is no other.
     pub(super) fn arrived(&self, before: u64, more: u64) -> Result<(), Refusal> {
         let arrived = before.saturating_add(more);
-        let unpaid = arrived.saturating_sub(before.max(self.paid));
+        let mut unpaid = arrived.saturating_sub(before.max(self.paid));
+        if self.passed_on {
+            // In the place of the one before.
+            unpaid = unpaid.saturating_sub(self.surcharge.bytes());
+        }
         // On a path that is never shed, no more than a declared body would be charged.
         if unpaid == 0 || (self.priority.is_none() && arrived > SMALL_BODY) {
             return Ok(());
@@ -69,7 +81,8 @@ impl Upload {
         grown.inspect_err(|refusal| {
             // A body that is the lesser part is not what makes it too large.
             let own = beside.saturating_sub(self.paid);
-            let body_too_large = refusal.reason == RefusalReason::NeverFits && arrived > own;
+            let body = self.paid.saturating_add(self.surcharge.bytes()).saturating_add(unpaid);
+            let body_too_large = refusal.reason == RefusalReason::NeverFits && body > own;
             let _ = self.refused.set(Refused { refusal: *refusal, body_too_large });
             self.waker.wake();
         })

@@ -133,6 +133,44 @@ async fn what_exceeds_the_declared_length_is_charged_as_it_arrives() {
 }
 
 #[tokio::test]
+async fn of_a_body_that_is_passed_on_the_largest_chunk_is_charged() {
+    let ship = Ship::idle();
+    let (mut service, mut inner) = charging(ship.config());
+    let script = chunks(2, 1_000).data("small").data(vec![7; 5_000]).data("small");
+    let mut request = upload(script);
+    request.headers_mut().insert("passed-on", HeaderValue::from_static("yes"));
+    let answer = call(&mut service, request);
+    let (request, _reply) = inner.next_request().await.unwrap();
+    let mut body = Polled::new(request);
+    for charged in [1_000, 1_000, 1_000, 5_000, 5_000] {
+        assert!(body.data().is_some());
+        assert_eq!(ship.held(), (1, BASE + charged));
+    }
+    drop((answer, body));
+    assert_eq!(ship.held(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_passed_on_may_be_longer_than_all_memory() {
+    let ship = Ship::idle();
+    let (mut service, mut inner) = charging(ship.config());
+    for (chunk, status) in [(50 * MB, None), (60 * MB, Some(503))] {
+        let mut request = upload(chunks(40, chunk));
+        request.headers_mut().insert("passed-on", HeaderValue::from_static("yes"));
+        let _others = call(&mut service, post("/other", "190000000"));
+        let _other = inner.next_request().await.unwrap();
+        let mut answer = call(&mut service, request);
+        let (request, _reply) = inner.next_request().await.unwrap();
+        let mut body = Polled::new(request);
+        while let std::task::Poll::Ready(Some(Ok(_))) = body.poll() {}
+        match status {
+            None => assert_pending!(answer.poll()),
+            Some(status) => assert_eq!(assert_ready_ok!(answer.poll()).status(), status),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_stays_what_it_was() {
     let ship = Ship::idle();
     let (mut service, mut inner) = charging(ship.config());

@@ -26,7 +26,8 @@ type Charging = mock::Spawn<ChargingGuard<Inner>>;
 type Answer = Spawn<ChargingGuardFuture<<Inner as Service<Charged>>::Future>>;
 
 fn charging(config: GuardConfig) -> (Charging, Handle<Charged, Reply>) {
-    mock::spawn_layer(MemoryGuardLayer::new(config).charging_bodies())
+    let layer = MemoryGuardLayer::new(config).charging_bodies();
+    mock::spawn_layer(layer.passed_on(|head| head.headers.contains_key("passed-on")))
 }
 
 /// Makes the service ready and calls it.
