@@ -107,7 +107,9 @@ impl GuardConfig {
         self
     }
 
-    /// Sets the priority of requests. Asked only when memory is short. [`Priority::Critical`] is
+    /// Sets the priority of requests. Asked only when memory is short, and by
+    /// [`charging_bodies`](crate::MemoryGuardLayer::charging_bodies) for every body of unknown
+    /// length, since the head is gone when its chunks arrive. [`Priority::Critical`] is
     /// charged in full and has no line, so it is for requests whose declared length is trusted.
     #[must_use]
     pub fn priority(

@@ -40,7 +40,7 @@ impl MemoryGuardLayer {
     ///
     /// ```
     /// use plimsoll_guard::{ChargedBody, ChargingGuardLayer};
-    /// use tower::{Layer, layer::util::Stack, ServiceBuilder};
+    /// use tower::ServiceBuilder;
     ///
     /// # fn stack(charging: ChargingGuardLayer) {
     /// let layer = ServiceBuilder::new().layer(charging).map_request(
