@@ -1,7 +1,7 @@
 //! The handle by which a middleware admits work.
 
 use crate::{
-    ledger::{Cost, Ledger, Refusal, Reservation},
+    ledger::{Cost, Ledger, Refusal, Reservation, Surcharge},
     level::PressureLevel,
     lines::Priority,
     routes::Route,
@@ -56,6 +56,11 @@ impl Admission {
         route: Option<&'static Route>,
     ) -> Option<Reservation> {
         self.ledger.reserve_unquestioned(cost, route)
+    }
+
+    /// Begins what a request of this route will be charged beyond its reservation: nothing yet.
+    pub fn surcharge(&self, route: Option<&'static Route>) -> Surcharge {
+        Surcharge::new(self.ledger, route)
     }
 
     /// Returns the counters of a route; the first 200 names have their own.

@@ -8,6 +8,7 @@
 mod account;
 mod reservation;
 mod slots;
+mod surcharge;
 
 use std::sync::{
     Arc, OnceLock,
@@ -19,13 +20,13 @@ use std::sync::{
 };
 use std::{thread::Thread, time::Duration};
 
-pub use self::reservation::Reservation;
 pub(crate) use self::slots::Count;
 use self::{
     account::{Account, Terms},
     reservation::Extra,
     slots::{Slot, Slots, threads_seen},
 };
+pub use self::{reservation::Reservation, surcharge::Surcharge};
 use crate::{
     clock::{Clock, saturating_millis},
     level::PressureLevel,
@@ -157,6 +158,18 @@ pub struct Refusal {
     pub retry_after: Duration,
 }
 
+/// Why bytes were granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Granted {
+    UnderLine,
+    /// Past the line, since refusing is turned off.
+    NotEnforced,
+    /// Past the line, since nobody has looked for too long.
+    Expired,
+    /// Past the line, since the guard only observes.
+    Observed,
+}
+
 /// What the sampler publishes after each reading.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict {
@@ -259,16 +272,20 @@ impl Ledger {
     #[cold]
     #[inline(never)]
     fn reserve_apart(&self, cost: u64, route: Option<&'static Route>) -> bool {
-        let terms = &self.published.terms;
-        let charged = cost <= LARGEST_COST_BYTES
-            && match self.slots.mine() {
-                Some(slot) => self.account.charge(&slot.credit, cost, terms),
-                None => self.account.grant_up_to(cost, terms.unquestioned()),
-            };
+        let charged = cost <= LARGEST_COST_BYTES && self.charge_unquestioned(cost);
         if charged {
             self.count_admitted(cost, route);
         }
         charged
+    }
+
+    /// Charges bytes that need no question, and counts nothing.
+    fn charge_unquestioned(&self, bytes: u64) -> bool {
+        let terms = &self.published.terms;
+        match self.slots.mine() {
+            Some(slot) => self.account.charge(&slot.credit, bytes, terms),
+            None => self.account.grant_up_to(bytes, terms.unquestioned()),
+        }
     }
 
     /// Charges `cost` bytes, or refuses. `priority` is asked only when memory is short; `None`
@@ -291,53 +308,68 @@ impl Ledger {
         match priority() {
             None => Ok(self.admitted(0, route)),
             Some(priority) => {
-                self.reserve_questioned(cost, route, priority, observe_only)?;
+                let granted = self.charge_questioned(cost, cost, route, priority, observe_only)?;
+                self.count_let_through(granted);
                 Ok(self.admitted(cost, route))
             }
         }
     }
 
+    /// Charges `more` bytes to a request that takes `whole` bytes with them, or refuses.
     #[cold]
-    fn reserve_questioned(
+    fn charge_questioned(
         &self,
-        cost: u64,
+        more: u64,
+        whole: u64,
         route: Option<&'static Route>,
         priority: Priority,
         observe_only: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Granted, Refusal> {
         let (cap, alone) = match priority {
             Priority::Low => (self.published.low.load(Relaxed), Some(0)),
             Priority::Normal => (self.published.normal.load(Relaxed), Some(1)),
             Priority::High => (self.published.high.load(Relaxed), Some(2)),
             Priority::Critical => (u64::MAX, None),
         };
+        // A line is near, whether or not the sampler has noticed: what this thread keeps as credit
+        // must not be what its own request has no room for.
+        if let Some(slot) = self.slots.mine() {
+            self.account.settle(&slot.credit);
+        }
         // Before the decision: an admitted request may be the one that outran the reading.
-        self.wake_if_outrun(cost);
-        if self.account.grant_up_to(cost, cap) {
+        self.wake_if_outrun(more);
+        if self.account.grant_up_to(more, cap) {
             // The reading that the wake brought may have missed this charge.
             self.wake_if_outrun(0);
-            return Ok(());
+            return Ok(Granted::UnderLine);
         }
-        if !self.published.enforce.load(Relaxed) {
-            self.account.grant_up_to(cost, u64::MAX);
-            return Ok(());
+        let let_through = if !self.published.enforce.load(Relaxed) {
+            Granted::NotEnforced
+        } else if self.verdict_expired() {
+            Granted::Expired
+        } else if observe_only {
+            Granted::Observed
+        } else {
+            self.refused.shed.fetch_add(1, Relaxed);
+            let fits_alone =
+                alone.is_none_or(|index| whole <= self.published.alone[index].load(Relaxed));
+            let reason =
+                if fits_alone { RefusalReason::Pressure } else { RefusalReason::NeverFits };
+            route.unwrap_or(self.routes.unmatched()).count_shed(reason);
+            let (level, retry_after) = (self.level(), self.jittered_retry_after());
+            return Err(Refusal { reason, level, retry_after });
+        };
+        self.account.grant_up_to(more, u64::MAX);
+        Ok(let_through)
+    }
+
+    /// Counts a request that was let through past its line.
+    fn count_let_through(&self, granted: Granted) {
+        match granted {
+            Granted::UnderLine | Granted::NotEnforced => {}
+            Granted::Expired => _ = self.refused.expired.fetch_add(1, Relaxed),
+            Granted::Observed => _ = self.refused.would_have_shed.fetch_add(1, Relaxed),
         }
-        if self.verdict_expired() {
-            self.refused.expired.fetch_add(1, Relaxed);
-            self.account.grant_up_to(cost, u64::MAX);
-            return Ok(());
-        }
-        if observe_only {
-            self.refused.would_have_shed.fetch_add(1, Relaxed);
-            self.account.grant_up_to(cost, u64::MAX);
-            return Ok(());
-        }
-        self.refused.shed.fetch_add(1, Relaxed);
-        let fits_alone =
-            alone.is_none_or(|index| cost <= self.published.alone[index].load(Relaxed));
-        let reason = if fits_alone { RefusalReason::Pressure } else { RefusalReason::NeverFits };
-        route.unwrap_or(self.routes.unmatched()).count_shed(reason);
-        Err(Refusal { reason, level: self.level(), retry_after: self.jittered_retry_after() })
     }
 
     /// Whether nobody has looked for too long: a verdict that old must not keep a server shut.
@@ -463,6 +495,12 @@ impl Ledger {
     fn add_promised(&self, more: u64, route: Option<usize>) {
         self.wake_if_outrun(more);
         self.account.grant_up_to(more, u64::MAX);
+        self.count_raised(more, route);
+    }
+
+    /// Counts bytes that a request was promised beyond what it was admitted for; a wrapped sum
+    /// takes them away again.
+    fn count_raised(&self, more: u64, route: Option<usize>) {
         if let Some(index) = route {
             match self.slots.mine() {
                 Some(slot) => slot.route(index).raised(more),

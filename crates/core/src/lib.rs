@@ -87,7 +87,7 @@ pub use self::{
     events::{Event, EventKind, Heard, Listener},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
-    ledger::{Cost, Refusal, RefusalReason, Reservation},
+    ledger::{Cost, Refusal, RefusalReason, Reservation, Surcharge},
     level::PressureLevel,
     lines::Priority,
     machine::{DEFAULT_DWELL, LevelEdge, PressureMachine, RELEASE_BAND_RATIO, release_line},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use plimsoll_core::Refusal;
@@ -27,9 +27,42 @@ pub(crate) fn refuse<B>(refused: &Refused, request: Request<B>) -> Response<Byte
     let mut headers = request.into_parts().0.headers;
     let grpc = headers.remove(CONTENT_TYPE).filter(is_grpc);
     headers.clear();
+    build(headers, grpc, &path, refused)
+}
+
+/// What of a request decides how its refusal looks; kept of one that may be refused once its
+/// headers are gone.
+#[derive(Debug)]
+pub(crate) struct Manners {
+    uri: Uri,
+    /// Its content type, if that is gRPC's.
+    grpc: Option<HeaderValue>,
+}
+
+impl Manners {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let head = RequestHead::of(request);
+        let content_type = head.headers.get(CONTENT_TYPE);
+        Self { uri: head.sent_uri().clone(), grpc: content_type.filter(|it| is_grpc(it)).cloned() }
+    }
+
+    /// Builds the answer to a request whose body has outgrown its room.
+    #[cold]
+    pub(crate) fn refuse(&self, refused: &Refused) -> Response<Bytes> {
+        let path = json_string(self.uri.path());
+        build(HeaderMap::new(), self.grpc.clone(), &path, refused)
+    }
+}
+
+fn build(
+    headers: HeaderMap,
+    grpc: Option<HeaderValue>,
+    instance: &str,
+    refused: &Refused,
+) -> Response<Bytes> {
     match grpc {
         Some(content_type) => trailers_only(headers, content_type, refused),
-        None => problem(headers, &path, refused),
+        None => problem(headers, instance, refused),
     }
 }
 
@@ -37,11 +70,8 @@ pub(crate) fn refuse<B>(refused: &Refused, request: Request<B>) -> Response<Byte
 #[cold]
 pub(crate) fn end(refusal: Refusal, grpc: bool) -> Response<Bytes> {
     let refused = Refused { refusal, body_too_large: false };
-    if grpc {
-        trailers_only(HeaderMap::new(), HeaderValue::from_static(GRPC), &refused)
-    } else {
-        problem(HeaderMap::new(), "null", &refused)
-    }
+    let grpc = grpc.then(|| HeaderValue::from_static(GRPC));
+    build(HeaderMap::new(), grpc, "null", &refused)
 }
 
 /// `application/grpc`, `application/grpc+proto`, `application/grpc-web`, with parameters or not.
@@ -53,7 +83,7 @@ pub(crate) fn is_grpc(content_type: &HeaderValue) -> bool {
         && matches!(rest.first(), None | Some(b'+' | b'-' | b';' | b' '))
 }
 
-/// RFC 9457 problem details. A body that was declared too large is its sender's to shrink;
+/// RFC 9457 problem details. A body that is too large is its sender's to shrink;
 /// anything else is the server's state.
 fn problem(mut headers: HeaderMap, instance: &str, refused: &Refused) -> Response<Bytes> {
     let Refusal { level, retry_after, .. } = refused.refusal;
@@ -63,7 +93,7 @@ fn problem(mut headers: HeaderMap, instance: &str, refused: &Refused) -> Respons
             StatusCode::PAYLOAD_TOO_LARGE,
             "content-too-large",
             "Content too large",
-            "the declared body is larger than this server can ever take",
+            "the body is larger than this server can ever take",
             "null".to_owned(),
         )
     } else {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use plimsoll_core::Reservation;
+use plimsoll_core::{Reservation, Surcharge};
 
 /// Last data of at least this many bytes keeps the reservation until the server has sent it; to
 /// keep it costs one allocation.
@@ -45,6 +45,13 @@ impl<B> MemoryGuardBody<B> {
 
     pub(crate) fn refused(text: Bytes) -> Self {
         Self { kind: Kind::Refused { text } }
+    }
+
+    /// Holds these bytes too from now on.
+    pub(crate) fn absorb(self: Pin<&mut Self>, surcharge: Surcharge) {
+        if let KindProjection::Held { reservation, .. } = self.project().kind.project() {
+            reservation.absorb(surcharge);
+        }
     }
 }
 

@@ -109,7 +109,9 @@ impl GuardConfig {
         self
     }
 
-    /// Sets the priority of requests. Asked only when memory is short. [`Priority::Critical`] is
+    /// Sets the priority of requests. Asked only when memory is short, and by
+    /// [`charging_bodies`](crate::MemoryGuardLayer::charging_bodies) for every body of unknown
+    /// length, since the head is gone when its chunks arrive. [`Priority::Critical`] is
     /// charged in full and has no line, so it is for requests whose declared length is trusted.
     #[must_use]
     pub fn priority(
@@ -166,17 +168,22 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The path as it was sent: a nested axum router cuts its prefix off the target.
-    #[cfg(feature = "axum")]
+    /// The path as it was sent.
     pub(crate) fn path(&self) -> &'a str {
-        let original = self.extensions.get::<axum::extract::OriginalUri>();
-        original.map_or(self.uri, |original| &original.0).path()
+        self.sent_uri().path()
     }
 
-    /// The path as it was sent.
+    /// The target as it was sent: a nested axum router cuts its prefix off it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn sent_uri(&self) -> &'a Uri {
+        let original = self.extensions.get::<axum::extract::OriginalUri>();
+        original.map_or(self.uri, |original| &original.0)
+    }
+
+    /// The target as it was sent.
     #[cfg(not(feature = "axum"))]
-    pub(crate) fn path(&self) -> &'a str {
-        self.uri.path()
+    pub(crate) fn sent_uri(&self) -> &'a Uri {
+        self.uri
     }
 }
 

@@ -46,6 +46,11 @@ impl<F> MemoryGuardFuture<F> {
     pub(crate) fn refused(answer: Response<Bytes>) -> Self {
         Self { inner: Inner::Refused { answer: Some(Box::new(answer)) }, reservation: None }
     }
+
+    /// What the request was admitted for; `None` once it was refused or answered.
+    pub(crate) fn reserved_bytes(&self) -> Option<u64> {
+        self.reservation.as_ref().map(Reservation::bytes)
+    }
 }
 
 /// Apart, so that the optimizer lays out the other branch for itself.

@@ -7,7 +7,7 @@ use crate::{config::GuardConfig, service::MemoryGuard, state::GuardState};
 /// Each `new` keeps its settings for the life of the process, so make one layer and clone it.
 #[derive(Clone, Copy)]
 pub struct MemoryGuardLayer {
-    state: &'static GuardState,
+    pub(crate) state: &'static GuardState,
 }
 
 impl MemoryGuardLayer {

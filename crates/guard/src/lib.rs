@@ -1,16 +1,17 @@
 //! Tower layers that admit work by the memory it takes, and refuse what would sink the process.
 //!
 //! [`MemoryGuardLayer`] is for HTTP and gRPC: a refused request is answered at once, never
-//! reaches the inner service, and its body is not read. [`AdmissionLayer`] is for any other
-//! service: there a refusal is an error.
+//! reaches the inner service, and its body is not read. With
+//! [`charging_bodies`](MemoryGuardLayer::charging_bodies) it also charges bodies of unknown length
+//! as they arrive. [`AdmissionLayer`] is for any other service: there a refusal is an error.
 //!
 //! **What it protects:** the process, from the memory of requests. Bytes are reserved before a
 //! request reaches the inner service and held until its response body is dropped, so slow
 //! downloads count for as long as they occupy memory. Lower priorities are shed first.
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost, until the next
-//! reading; a body whose length is not declared; tasks that outlive their request; and connections after an upgrade, whose request ends
-//! with the `101`.
+//! reading; a body whose length is not declared, unless bodies are charged as they arrive; tasks
+//! that outlive their request; and connections after an upgrade, whose request ends with the `101`.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -51,6 +52,7 @@
 
 mod answer;
 mod body;
+mod charging;
 mod config;
 mod error;
 mod future;
@@ -61,6 +63,10 @@ mod state;
 
 pub use self::{
     body::{MemoryGuardBody, MemoryGuardBodyError},
+    charging::{
+        ChargedBody, ChargedBodyError, ChargingGuard, ChargingGuardBody, ChargingGuardFuture,
+        ChargingGuardLayer,
+    },
     config::{DEFAULT_REQUEST_COST_BYTES, GuardConfig, RequestHead},
     error::AdmissionError,
     future::MemoryGuardFuture,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A declared body up to this needs no second look on an exempt path, in bytes.
-const SMALL_BODY: u64 = 64 * 1024;
+pub(crate) const SMALL_BODY: u64 = 64 * 1024;
 
 /// Exact lengths of bodies that are noted as held in memory. A shorter one is part of what each
 /// request costs; a longer one is taken for a file or a proxied stream, which does not lie in
@@ -32,13 +32,13 @@ pub(crate) const GRPC_NOTE: u8 = 1;
 /// Kept for the life of the process, one for each layer made: services reach it without a
 /// reference count, which is what would stop two threads from scaling.
 pub(crate) struct GuardState {
-    admission: Admission,
+    pub(crate) admission: Admission,
     /// What a request without a body costs if nobody need be asked, else too much to be
     /// admitted without a question.
     unquestioned_cost: Cost,
     /// Whether requests are watched one by one.
     watches: bool,
-    config: GuardConfig,
+    pub(crate) config: GuardConfig,
     /// Keeps the sampler running for as long as something may be guarded.
     _plimsoll: Plimsoll,
 }
@@ -101,14 +101,7 @@ impl GuardState {
     #[inline(never)]
     pub(crate) fn decide<B: Body>(&self, request: &Request<B>) -> Decision {
         let head = RequestHead::of(request);
-        // The server's own word where it has one: it holds the sender to that.
-        let hint = request.body().size_hint();
-        let declared = || declared_body(head.headers).max(hint.lower());
-        let mut body = hint.exact().unwrap_or_else(declared);
-        if body > SMALL_BODY && self.config.is_exempt(head.path()) {
-            // What is never shed could else shut out the others with a made-up length.
-            body = 0;
-        }
+        let body = self.body_cost(&head, request.body());
         let route = self.route(request);
         let own = self.own_cost(&head, route);
         let cost = own.saturating_add(body);
@@ -157,6 +150,19 @@ impl GuardState {
         reservation.begin_watch(route, terms.cancel(cancel));
     }
 
+    /// Bytes of the body that a request is admitted for.
+    pub(crate) fn body_cost<B: Body>(&self, head: &RequestHead<'_>, body: &B) -> u64 {
+        // The server's own word where it has one: it holds the sender to that.
+        let hint = body.size_hint();
+        let declared = || declared_body(head.headers).max(hint.lower());
+        let body = hint.exact().unwrap_or_else(declared);
+        if body > SMALL_BODY && self.config.is_exempt(head.path()) {
+            // What is never shed could else shut out the others with a made-up length.
+            return 0;
+        }
+        body
+    }
+
     /// Counts the refusal of a request that no one decided about, since the service is busy.
     #[cold]
     pub(crate) fn busy<B>(&self, request: &Request<B>) -> Refused {
@@ -165,7 +171,7 @@ impl GuardState {
     }
 
     /// Asked only when memory is short: a request that fits needs no exemption.
-    fn priority(&self, head: &RequestHead<'_>) -> Option<Priority> {
+    pub(crate) fn priority(&self, head: &RequestHead<'_>) -> Option<Priority> {
         if self.config.is_exempt(head.path()) {
             return None;
         }
@@ -174,7 +180,7 @@ impl GuardState {
 
     #[cfg(feature = "axum")]
     #[inline]
-    fn route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
+    pub(crate) fn route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
         let matched = request.extensions().get::<axum::extract::MatchedPath>()?;
         Some(self.admission.route(matched.as_str()))
     }
@@ -182,7 +188,7 @@ impl GuardState {
     #[cfg(not(feature = "axum"))]
     #[expect(clippy::unused_self, reason = "with the feature `axum` it is used")]
     #[inline]
-    fn route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
+    pub(crate) fn route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
         None
     }
 }

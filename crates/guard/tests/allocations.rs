@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header::CONTENT_LENGTH};
-use http_body::Body;
-use http_body_util::{Empty, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use plimsoll_core::{MB, Plimsoll};
-use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
+use plimsoll_guard::{ChargedBody, GuardConfig, MemoryGuardLayer};
 use plimsoll_testkit::ScriptedSource;
 use tower::{Layer, Service, service_fn};
 
@@ -49,9 +49,9 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 /// Serves one request to the end of its body; returns the allocations that it took.
-fn allocations<S, B>(service: &mut S, request: Request<Empty<Bytes>>) -> u64
+fn allocations<S, Q, B>(service: &mut S, request: Request<Q>) -> u64
 where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    S: Service<Request<Q>, Response = Response<B>>,
     B: Body,
 {
     let before = ALLOCATIONS.with(Cell::get);
@@ -71,6 +71,11 @@ where
     ALLOCATIONS.with(Cell::get) - before
 }
 
+/// With one allocation, so that the count is seen to work.
+fn answer() -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::new(Bytes::from(Box::from([7_u8; 100])))))
+}
+
 fn request(method: Method) -> Request<Empty<Bytes>> {
     let mut request = Request::new(Empty::new());
     if method == Method::POST {
@@ -88,10 +93,7 @@ async fn an_admitted_request_allocates_nothing_of_ours() {
     let config = GuardConfig::new(&plimsoll)
         .exempt("/livez")
         .cost(|head| (head.uri.path() == "/export").then_some(MB));
-    // One allocation, so that the count is seen to work.
-    let mut bare = service_fn(async |_: Request<Empty<Bytes>>| {
-        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(Box::from([7_u8; 100])))))
-    });
+    let mut bare = service_fn(async |_: Request<Empty<Bytes>>| answer());
     for config in [GuardConfig::new(&plimsoll), config] {
         let mut guarded = MemoryGuardLayer::new(config).layer(bare);
         for method in [Method::GET, Method::POST] {
@@ -100,4 +102,25 @@ async fn an_admitted_request_allocates_nothing_of_ours() {
             assert_eq!(allocations(&mut guarded.clone(), request(method.clone())), 1, "cloned");
         }
     }
+}
+
+#[tokio::test]
+async fn charging_bodies_allocates_once_and_only_for_one_whose_length_is_not_known() {
+    let (source, script) = ScriptedSource::new();
+    script.set_rss(100 * MB);
+    let plimsoll = Plimsoll::builder().start_with(source).expect("readable");
+    let layer = MemoryGuardLayer::new(GuardConfig::new(&plimsoll)).charging_bodies();
+    let mut guarded = layer.layer(service_fn(async |_| answer()));
+    for method in [Method::GET, Method::POST] {
+        assert_eq!(allocations(&mut guarded, request(method.clone())), 1, "held, {method}");
+        assert_eq!(allocations(&mut guarded.clone(), request(method.clone())), 1, "cloned");
+    }
+    let chunk = Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[7; 1_000])));
+    let mut guarded = layer.layer(service_fn(async |request: Request<ChargedBody<_>>| {
+        let mut body = pin!(request.into_body());
+        assert!(body.frame().await.is_some());
+        answer()
+    }));
+    let body = StreamBody::new(futures_util::stream::iter([chunk]));
+    assert_eq!(allocations(&mut guarded, Request::new(body)), 2);
 }

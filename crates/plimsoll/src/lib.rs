@@ -51,8 +51,9 @@ pub use plimsoll_alloc as alloc;
 pub use plimsoll_core::*;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
-    AdmissionError, AdmissionLayer, AdmissionService, GuardConfig, MemoryGuard, MemoryGuardBody,
-    MemoryGuardFuture, MemoryGuardLayer, RequestHead,
+    AdmissionError, AdmissionLayer, AdmissionService, ChargedBody, ChargedBodyError, ChargingGuard,
+    ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, MemoryGuard,
+    MemoryGuardBody, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
 };
 #[cfg(feature = "monitor")]
 pub use plimsoll_monitor::{
@@ -67,7 +68,9 @@ pub mod prelude {
     #[cfg(feature = "monitor")]
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]
-    pub use crate::{AdmissionLayer, GuardConfig, MemoryGuard, MemoryGuardLayer};
+    pub use crate::{
+        AdmissionLayer, ChargingGuardLayer, GuardConfig, MemoryGuard, MemoryGuardLayer,
+    };
     pub use crate::{
         AlertSink, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB, MemoryMetric,
         MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError, PruneRequest,

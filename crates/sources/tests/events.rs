@@ -101,9 +101,10 @@ fn a_wait_that_is_stopped_stays_stopped() {
 fn a_cgroup_that_is_removed_wakes_a_few_times_and_then_no_more() {
     let tree = v2();
     let (_source, events) = events(&tree);
-    let waiter = Waiter::new(events);
+    // Before anybody waits, so that the first wait hears of both.
     tree.remove(OWN);
     tree.remove(SLICE);
+    let waiter = Waiter::new(events);
     assert_eq!(waiter.woken(), Woken::Look);
     let (looks, events) = waiter.stop();
     assert!(looks <= 2, "{looks} more wakes for files that are gone");

@@ -1,6 +1,6 @@
 use std::{mem, task::Waker};
 
-use super::{Ledger, Refusal};
+use super::{Ledger, Refusal, Surcharge};
 use crate::{
     routes::Route,
     watchlist::{Watch, WatchTerms},
@@ -94,13 +94,27 @@ impl Reservation {
         if more == 0 || self.extra.is_taken() {
             return;
         }
-        let watch = self.watch();
-        let route = watch.map_or(self.extra.route_index(), |watch| Some(watch.route().index()));
-        self.ledger.add_promised(more, route);
+        self.ledger.add_promised(more, self.route_index());
         self.bytes += more;
-        if let Some(watch) = watch {
+        if let Some(watch) = self.watch() {
             watch.raised(self.bytes);
         }
+    }
+
+    /// Takes over what the same request was charged beyond its reservation, to be given back with
+    /// it.
+    pub fn absorb(&mut self, mut surcharge: Surcharge) {
+        // Else they would be taken out of another ledger.
+        if !std::ptr::eq(self.ledger, surcharge.ledger()) || self.extra.is_taken() {
+            return;
+        }
+        let (counted, counts) = (surcharge.route_index(), self.route_index());
+        let bytes = surcharge.take();
+        if counted != counts {
+            self.ledger.count_raised(0_u64.wrapping_sub(bytes), counted);
+            self.ledger.count_raised(bytes, counts);
+        }
+        self.bytes += bytes;
     }
 
     /// Notes that `bytes` of a body are held in memory until this is dropped. They show as
@@ -184,6 +198,14 @@ impl Reservation {
             watch.note_cancelled();
         }
         self.ledger.cancelled_refusal()
+    }
+
+    /// The route that the bytes are counted for.
+    fn route_index(&self) -> Option<usize> {
+        match self.watch() {
+            Some(watch) => Some(watch.route().index()),
+            None => self.extra.route_index(),
+        }
     }
 
     fn watch(&self) -> Option<Watch> {

@@ -217,6 +217,18 @@ fn when_a_line_comes_near_a_thread_gives_its_credit_up_with_its_next_step() {
 }
 
 #[test]
+fn a_thread_is_not_refused_for_its_own_credit() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let held = reserve(ledger, 10_000, Priority::Normal).expect("far from any line");
+    assert!(ledger.account.granted() > 10_000, "a credit that no reading has ended yet");
+    let more = reserve(ledger, GB - 10_000, Priority::Normal).expect("exactly as much as is left");
+    assert_eq!(ledger.account.granted(), GB);
+    drop((held, more));
+    assert_eq!(ledger.reserved_bytes(), 0);
+}
+
+#[test]
 fn credit_shrinks_with_the_room_that_is_left() {
     assert_eq!(credit_for(u64::MAX), MOST_CREDIT_BYTES);
     assert_eq!(credit_for(0), 0);
@@ -238,5 +250,96 @@ fn a_reservation_dropped_while_its_thread_ends_is_given_back() {
         KEPT.with_borrow_mut(|kept| kept.push(held));
     });
     thread.join().expect("no panic");
+    assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
+}
+
+#[test]
+fn what_a_request_is_charged_while_it_runs_stays_under_its_line_and_is_given_back_once() {
+    let ledger = ledger();
+    ledger.publish(&Verdict { level: PressureLevel::Healthy, ..verdict(100, 200, 300) });
+    let route = ledger.routes().find("/a");
+    let held = ledger.reserve(100, Some(route), || Some(Priority::Normal), false).expect("fits");
+    let more = Surcharge::new(ledger, Some(route));
+    more.grow(60, 100, Some(Priority::Normal), false).expect("fits");
+    let refusal = more.grow(41, 100, Some(Priority::Normal), false).expect_err("past the line");
+    assert_eq!(refusal.reason, RefusalReason::NeverFits);
+    more.grow(40, 100, Some(Priority::Normal), false).expect("exactly as much as is left");
+    let refused = |priority| Surcharge::new(ledger, None).grow(1, 0, priority, false).is_err();
+    assert!(refused(Some(Priority::Normal)) && !refused(Some(Priority::High)));
+    let reserved = || {
+        let figures = ledger.route_figures();
+        let route = figures.iter().find(|route| route.name == "/a").expect("counted");
+        (ledger.reserved_bytes(), route.reserved_bytes, route.in_flight, ledger.in_flight())
+    };
+    assert_eq!((reserved(), more.bytes()), ((200, 200, 1, 1), 100));
+    drop(held);
+    assert_eq!(reserved(), (100, 100, 0, 0), "each for itself, whichever ends first");
+    drop(more);
+    assert_eq!((reserved(), ledger.shed_total()), ((0, 0, 0, 0), 2));
+}
+
+#[test]
+fn a_reservation_gives_back_what_it_has_absorbed() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let route = ledger.routes().find("/a");
+    let mut held = ledger.reserve(100, Some(route), || None, false).expect("far from any line");
+    let more = Surcharge::new(ledger, Some(route));
+    more.grow(60, 100, None, false).expect("far from any line");
+    held.absorb(more);
+    assert_eq!((held.bytes(), ledger.reserved_bytes()), (160, 160));
+    // Counted for no route, then for this one.
+    let other = Surcharge::new(ledger, None);
+    other.grow(5, 0, None, false).expect("far from any line");
+    held.absorb(other);
+    assert_eq!((held.bytes(), ledger.reserved_bytes()), (165, 165));
+    assert_eq!(ledger.route_figures()[0].reserved_bytes, 165);
+    drop(held);
+    assert_eq!((ledger.reserved_bytes(), ledger.given_back_bytes()), (0, 165));
+    assert_eq!(ledger.route_figures()[0].reserved_bytes, 0);
+}
+
+#[test]
+fn a_request_that_grows_past_its_line_unhindered_is_counted_once() {
+    let ledger = ledger();
+    ledger.publish(&verdict(10, 10, 10));
+    let observed = Surcharge::new(ledger, None);
+    for _ in 0..3 {
+        observed.grow(20, 0, Some(Priority::Normal), true).expect("observed only");
+    }
+    assert_eq!((ledger.reserved_bytes(), ledger.would_have_shed_total()), (60, 1));
+    let exempt = Surcharge::new(ledger, None);
+    exempt.grow(20, 0, None, false).expect("never shed");
+    assert_eq!((exempt.bytes(), ledger.reserved_bytes()), (0, 60), "and not charged");
+    exempt.grow_unasked(20);
+    assert_eq!((ledger.reserved_bytes(), ledger.shed_total()), (80, 0));
+    drop((observed, exempt));
+    ledger.clock.advance(Duration::from_secs(61));
+    let late = Surcharge::new(ledger, None);
+    for _ in 0..3 {
+        late.grow(20, 0, Some(Priority::Normal), false).expect("nobody has looked");
+    }
+    drop(late);
+    assert_eq!((ledger.reserved_bytes(), ledger.expired_total()), (0, 1));
+}
+
+#[test]
+fn threads_that_charge_as_they_go_never_pass_the_line() {
+    let ledger = ledger();
+    ledger.publish(&verdict(1_000, 1_000, 1_000));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            scope.spawn(move || {
+                for turn in 0..2_000_u64 {
+                    let held = Surcharge::new(ledger, None);
+                    for step in 0..8 {
+                        let more = 1 + (thread * 7 + turn + step * 13) % 120;
+                        let _ = held.grow(more, 0, Some(Priority::Low), false);
+                        assert!(ledger.reserved_bytes() <= 1_000);
+                    }
+                }
+            });
+        }
+    });
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
 }

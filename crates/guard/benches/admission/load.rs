@@ -21,6 +21,8 @@ use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
 use plimsoll_testkit::ScriptedSource;
 use tower::{Layer, Service, ServiceBuilder};
 
+use crate::reading::{Reader, Untold};
+
 /// Requests made outside the counted loop, then served inside it.
 pub(crate) const ROUND: u64 = 64;
 
@@ -45,6 +47,10 @@ pub(crate) struct Variant {
 enum Stack {
     Bare,
     Guard,
+    /// A service that reads its body.
+    Reader,
+    /// The same under the guard that charges bodies as they arrive.
+    Charging,
     /// The nearest that tower itself has.
     LoadShedConcurrencyLimit,
     Router,
@@ -57,6 +63,8 @@ enum Ask {
     Bare,
     Get,
     Post,
+    /// With a body of one chunk whose length nobody declares.
+    Chunked,
 }
 
 const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
@@ -65,13 +73,19 @@ const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
 
 impl Variant {
     pub(crate) fn all() -> &'static [Self] {
-        const ALL: [[Variant; 2]; 9] = [
+        const ALL: [[Variant; 2]; 15] = [
             variants(Stack::Bare, Ask::Bare),
             variants(Stack::Bare, Ask::Get),
             variants(Stack::Bare, Ask::Post),
             variants(Stack::Guard, Ask::Bare),
             variants(Stack::Guard, Ask::Get),
             variants(Stack::Guard, Ask::Post),
+            variants(Stack::Reader, Ask::Get),
+            variants(Stack::Reader, Ask::Post),
+            variants(Stack::Reader, Ask::Chunked),
+            variants(Stack::Charging, Ask::Get),
+            variants(Stack::Charging, Ask::Post),
+            variants(Stack::Charging, Ask::Chunked),
             variants(Stack::LoadShedConcurrencyLimit, Ask::Get),
             variants(Stack::Router, Ask::Get),
             variants(Stack::GuardedRouter, Ask::Get),
@@ -86,13 +100,14 @@ impl Variant {
     pub(crate) fn bare(self) -> Self {
         let stack = match self.stack {
             Stack::Router | Stack::GuardedRouter => Stack::Router,
+            Stack::Reader | Stack::Charging => Stack::Reader,
             _ => Stack::Bare,
         };
         Self { stack, ..self }
     }
 
     pub(crate) fn is_guarded(self) -> bool {
-        matches!(self.stack, Stack::Guard | Stack::GuardedRouter)
+        matches!(self.stack, Stack::Guard | Stack::GuardedRouter | Stack::Charging)
     }
 
     /// The most instructions over bare, where there is a limit.
@@ -108,6 +123,8 @@ impl Variant {
         let stack = match self.stack {
             Stack::Bare => "bare",
             Stack::Guard => "guard",
+            Stack::Reader => "reader",
+            Stack::Charging => "guard charging bodies",
             Stack::Router => "axum Router",
             Stack::GuardedRouter => "guard around axum Router",
             Stack::LoadShedConcurrencyLimit => "LoadShed + ConcurrencyLimit",
@@ -116,6 +133,7 @@ impl Variant {
             Ask::Bare => "GET without headers",
             Ask::Get => "GET",
             Ask::Post => "POST",
+            Ask::Chunked => "POST of unknown length",
         };
         let kept = if self.cloned { "cloned" } else { "held" };
         format!("{stack}, {ask}, {kept}")
@@ -130,30 +148,36 @@ impl Variant {
         let plimsoll = Plimsoll::builder().start_with(source).expect("a readable source");
         let config = GuardConfig::new(&plimsoll).exempt("/livez").exempt("/internal/*");
         let inner = Hello;
-        match self.stack {
-            Stack::Bare => self.drive(inner, rounds),
-            Stack::Guard => self.drive(MemoryGuardLayer::new(config).layer(inner), rounds),
-            Stack::Router => self.drive(router(), rounds),
-            Stack::GuardedRouter => {
-                self.drive(MemoryGuardLayer::new(config).layer(router()), rounds);
+        let guard = MemoryGuardLayer::new(config);
+        let told = std::convert::identity;
+        match (self.stack, self.ask) {
+            (Stack::Bare, _) => self.drive(inner, told, rounds),
+            (Stack::Guard, _) => self.drive(guard.layer(inner), told, rounds),
+            (Stack::Reader, Ask::Chunked) => self.drive(Reader, Untold, rounds),
+            (Stack::Reader, _) => self.drive(Reader, told, rounds),
+            (Stack::Charging, Ask::Chunked) => {
+                self.drive(guard.charging_bodies().layer(Reader), Untold, rounds);
             }
-            Stack::LoadShedConcurrencyLimit => {
+            (Stack::Charging, _) => self.drive(guard.charging_bodies().layer(Reader), told, rounds),
+            (Stack::Router, _) => self.drive(router(), told, rounds),
+            (Stack::GuardedRouter, _) => self.drive(guard.layer(router()), told, rounds),
+            (Stack::LoadShedConcurrencyLimit, _) => {
                 let stack = ServiceBuilder::new().load_shed().concurrency_limit(1_000);
-                self.drive(stack.service(inner), rounds);
+                self.drive(stack.service(inner), told, rounds);
             }
         }
     }
 
-    fn drive<S, B>(self, mut service: S, rounds: u64)
+    fn drive<S, Q, B>(self, mut service: S, body: fn(Full<Bytes>) -> Q, rounds: u64)
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+        S: Service<Request<Q>, Response = Response<B>> + Clone,
     {
         for round in 0..=rounds {
             // Before and after a first round, in which everything is set up, marking included.
             if round <= 1 {
                 mark();
             }
-            let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request()).collect();
+            let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request().map(body)).collect();
             if self.cloned {
                 serve_round_cloned(&service, requests);
             } else {
@@ -176,7 +200,8 @@ fn mark() {
 impl Ask {
     fn request(self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::default());
-        *request.method_mut() = if self == Self::Post { Method::POST } else { Method::GET };
+        let posts = matches!(self, Self::Post | Self::Chunked);
+        *request.method_mut() = if posts { Method::POST } else { Method::GET };
         let headers = request.headers_mut();
         if self == Self::Bare {
             return request;
@@ -184,11 +209,13 @@ impl Ask {
         headers.insert(HOST, HeaderValue::from_static("127.0.0.1:3000"));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static("curl/8"));
-        if self == Self::Post {
+        if posts {
             *request.body_mut() = Full::new(Bytes::from_static(&[b'x'; 1024]));
             let headers = request.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
+            if self == Self::Post {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
+            }
         }
         request
     }
@@ -227,9 +254,9 @@ impl Future for HelloFuture {
 }
 
 #[inline(never)]
-fn serve_round<S, B>(service: &mut S, requests: Vec<Request<Full<Bytes>>>)
+fn serve_round<S, Q, B>(service: &mut S, requests: Vec<Request<Q>>)
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S: Service<Request<Q>, Response = Response<B>>,
 {
     for request in requests {
         serve(service, request);
@@ -237,9 +264,9 @@ where
 }
 
 #[inline(never)]
-fn serve_round_cloned<S, B>(service: &S, requests: Vec<Request<Full<Bytes>>>)
+fn serve_round_cloned<S, Q, B>(service: &S, requests: Vec<Request<Q>>)
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+    S: Service<Request<Q>, Response = Response<B>> + Clone,
 {
     for request in requests {
         serve(&mut service.clone(), request);
@@ -248,9 +275,9 @@ where
 
 /// `poll_ready`, `call`, one `poll`, and everything is dropped.
 #[inline(never)]
-fn serve<S, B>(service: &mut S, request: Request<Full<Bytes>>)
+fn serve<S, Q, B>(service: &mut S, request: Request<Q>)
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S: Service<Request<Q>, Response = Response<B>>,
 {
     let mut context = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut context).is_ready());

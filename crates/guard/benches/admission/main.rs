@@ -7,6 +7,7 @@
 
 mod count;
 mod load;
+mod reading;
 
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 fn measure(check: bool) -> ExitCode {
     let mut faults = Vec::new();
     println!("instructions per admitted request, healthy (callgrind)");
-    println!("{:<44}{:>8}{:>12}{:>12}", "", "all", "over bare", "limit");
+    println!("{:<56}{:>8}{:>12}{:>12}", "", "all", "over bare", "limit");
     for variant in Variant::all() {
         let (Some(all), Some(bare)) =
             (count::instructions(*variant), count::instructions(variant.bare()))
@@ -45,7 +46,7 @@ fn measure(check: bool) -> ExitCode {
         let over = all.saturating_sub(bare);
         let limit = variant.limit();
         let shown = limit.map_or_else(String::new, |limit| limit.to_string());
-        println!("{:<44}{all:>8}{over:>12}{shown:>12}", variant.name());
+        println!("{:<56}{all:>8}{over:>12}{shown:>12}", variant.name());
         if limit.is_some_and(|limit| over > limit) {
             faults.push(format!("{}: {over} instructions over bare", variant.name()));
         }
@@ -57,7 +58,7 @@ fn measure(check: bool) -> ExitCode {
             faults.push("not measured: strace did not run".to_owned());
             break;
         };
-        println!("{:<44}{calls:>8}", variant.name());
+        println!("{:<56}{calls:>8}", variant.name());
         if calls > 0 {
             faults.push(format!("{}: {calls} system calls", variant.name()));
         }

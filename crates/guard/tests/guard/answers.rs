@@ -107,7 +107,7 @@ async fn a_body_that_could_never_fit_gets_413_and_no_time_to_come_back() {
             "type": "https://plimsoll.rs/problems/content-too-large",
             "title": "Content too large",
             "status": 413,
-            "detail": "the declared body is larger than this server can ever take",
+            "detail": "the body is larger than this server can ever take",
             "instance": "/upload",
             "level": "healthy",
             "retryAfterMs": null,

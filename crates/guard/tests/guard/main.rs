@@ -5,6 +5,7 @@ mod admission;
 mod answers;
 mod body;
 mod bounds;
+mod charging;
 mod cost;
 mod generic;
 mod hosts;
