@@ -74,11 +74,20 @@ impl Admission {
     }
 
     /// What a request of `route` takes beyond its body, in bytes: as learned from those before,
-    /// or a cautious guess where there were none. `None` where nothing is attributed.
-    pub fn learned_cost(&self, route: Option<&'static Route>) -> Option<u64> {
+    /// or a cautious guess where there were none. What was `declared` for it is scaled by how far
+    /// others went beyond. `None` where nothing is attributed.
+    pub fn learned_cost(
+        &self,
+        route: Option<&'static Route>,
+        declared: Option<u64>,
+    ) -> Option<u64> {
         self.ledger.meter()?;
         let route = route.unwrap_or(self.ledger.routes().unmatched());
-        Some(route.learned_or(|| self.ledger.unlearned_cost()))
+        let guess = || self.ledger.unlearned_cost();
+        Some(match declared {
+            Some(bytes) => route.corrected(bytes, guess),
+            None => route.learned_or(guess),
+        })
     }
 
     /// What to tell the client of a request that was cancelled; counts nothing.

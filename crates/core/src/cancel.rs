@@ -8,14 +8,18 @@ use crate::{level::PressureLevel, lines::LoadLines, thresholds::Watermarks};
 const SUSTAINED: Duration = Duration::from_millis(500);
 /// Between two cancellations: long enough for the memory of one to be gone and seen.
 const EVERY: Duration = Duration::from_millis(100);
-/// The same above the line of high priority, where the limit is next.
-const EVERY_ABOVE_HIGH: Duration = Duration::from_millis(10);
+/// Above the line of high priority, where the limit is next, nobody waits: requests are ended
+/// until what they held takes usage below that line again. So long it counts as still to come.
+const LANDING: Duration = Duration::from_millis(50);
 
 /// Decides when the next request is to be cancelled. Pure.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CancelPace {
     critical_since: Option<Duration>,
     next: Duration,
+    /// What requests held that were ended just now, and when the last of them was.
+    landing_bytes: u64,
+    landing_since: Duration,
 }
 
 /// What it is decided from.
@@ -36,13 +40,20 @@ impl CancelPace {
             return false;
         }
         let since = *self.critical_since.get_or_insert(now);
-        let above_high = usage >= LoadLines::of(marks, limit).high();
-        let sustained = now.saturating_sub(since) >= SUSTAINED;
-        if now < self.next || !(sustained || above_high) {
-            return false;
+        if now.saturating_sub(self.landing_since) >= LANDING {
+            self.landing_bytes = 0;
         }
-        self.next = now + if above_high { EVERY_ABOVE_HIGH } else { EVERY };
-        true
+        if usage.saturating_sub(self.landing_bytes) >= LoadLines::of(marks, limit).high() {
+            return true;
+        }
+        now >= self.next && now.saturating_sub(since) >= SUSTAINED
+    }
+
+    /// Notes that a request was ended that held `bytes`.
+    pub(crate) fn ended(&mut self, now: Duration, bytes: u64) {
+        self.next = now + EVERY;
+        self.landing_bytes = self.landing_bytes.saturating_add(bytes);
+        self.landing_since = now;
     }
 }
 
@@ -75,17 +86,27 @@ mod tests {
             (1_400, 310, Warning, false),
         ];
         for (at, usage, level, expected) in table {
-            assert_eq!(pace.is_due(ms(at), input(usage, level)), expected, "at {at} ms");
+            let due = pace.is_due(ms(at), input(usage, level));
+            assert_eq!(due, expected, "at {at} ms");
+            if due {
+                pace.ended(ms(at), MB);
+            }
         }
     }
 
     #[test]
-    fn next_to_the_limit_nobody_waits() {
+    fn next_to_the_limit_nobody_waits_and_no_more_are_ended_than_it_takes() {
         let ms = Duration::from_millis;
         let mut pace = CancelPace::default();
-        let mut due = |at| pace.is_due(ms(at), input(351, PressureLevel::Critical));
-        assert!(due(0));
-        assert!(!due(9));
-        assert!(due(10));
+        let due =
+            |pace: &mut CancelPace, at| pace.is_due(ms(at), input(360, PressureLevel::Critical));
+        for _ in 0..3 {
+            assert!(due(&mut pace, 0));
+            pace.ended(ms(0), 4 * MB);
+        }
+        // 12 MB are on their way: 348 MB, below high's line of 350.
+        assert!(!due(&mut pace, 1) && !due(&mut pace, 49));
+        // They did not come.
+        assert!(due(&mut pace, 50));
     }
 }

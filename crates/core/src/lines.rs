@@ -116,42 +116,71 @@ pub(crate) struct Baseline {
     /// What load has raised it by.
     raised: u64,
     observed: Duration,
-    /// The lowest `usage - reserved` of this half of the window and of the half before.
-    halves: [u64; 2],
-    half_started: Duration,
+    /// The lowest `usage - reserved` of the last moments.
+    loaded: Lowest,
+    /// The same of the last seconds.
+    resting: Lowest,
 }
 
-/// Half of the time for which a higher figure must hold: longer than the rest between two
+/// The lowest of the figures in a window: of its half that runs and of the half before.
+#[derive(Clone, Copy, Debug)]
+struct Lowest {
+    halves: [u64; 2],
+    started: Duration,
+    half: Duration,
+}
+
+impl Lowest {
+    fn new(figure: u64, half: Duration, now: Duration) -> Self {
+        Self { halves: [figure; 2], started: now, half }
+    }
+
+    fn observe(&mut self, figure: u64, now: Duration) -> u64 {
+        if now.saturating_sub(self.started) >= self.half {
+            self.started = now;
+            self.halves = [figure, self.halves[0]];
+        } else {
+            self.halves[0] = self.halves[0].min(figure);
+        }
+        self.halves[0].min(self.halves[1])
+    }
+}
+
+/// Half of the time for which a higher figure must hold under load: longer than the rest between two
 /// releases of freed pages, shorter than requests are late to touch what they were promised.
-const HALF_WINDOW: Duration = Duration::from_millis(125);
+const HALF_WHILE_LOADED: Duration = Duration::from_millis(125);
+/// The same at rest, where freed pages may wait a second for the release that settles them: what
+/// is still there after that is the process's own. Until then `usage` itself speaks for it.
+const HALF_AT_REST: Duration = Duration::from_millis(1_250);
 /// What load has raised fades to half in about this time: longer than most requests live.
 const FADING: Duration = Duration::from_secs(30);
 
 impl Baseline {
     pub(crate) fn new(usage: u64, reserved: u64, now: Duration) -> Self {
         let idle = usage.saturating_sub(reserved);
-        Self { idle, raised: 0, observed: now, halves: [idle; 2], half_started: now }
+        Self {
+            idle,
+            raised: 0,
+            observed: now,
+            loaded: Lowest::new(idle, HALF_WHILE_LOADED, now),
+            resting: Lowest::new(idle, HALF_AT_REST, now),
+        }
     }
 
     /// Takes one reading into account and returns the baseline.
     pub(crate) fn observe(&mut self, usage: u64, reserved: u64, now: Duration) -> u64 {
         let beyond = usage.saturating_sub(reserved);
-        if now.saturating_sub(self.half_started) >= HALF_WINDOW {
-            self.half_started = now;
-            self.halves = [beyond, self.halves[0]];
-        } else {
-            self.halves[0] = self.halves[0].min(beyond);
-        }
-        let lowest = self.halves[0].min(self.halves[1]);
+        let lowest_loaded = self.loaded.observe(beyond, now);
+        let lowest_resting = self.resting.observe(beyond, now);
         let passed = now.saturating_sub(self.observed).as_secs_f64();
         self.observed = now;
         if reserved == 0 {
-            self.idle = self.idle.max(lowest).min(usage);
+            self.idle = self.idle.max(lowest_resting).min(usage);
             self.raised = 0;
         } else {
             self.idle = self.idle.min(usage);
             let faded = scaled(self.raised, (-passed / FADING.as_secs_f64()).exp2());
-            self.raised = faded.max(lowest.saturating_sub(self.idle));
+            self.raised = faded.max(lowest_loaded.saturating_sub(self.idle));
         }
         self.idle.saturating_add(self.raised).min(usage)
     }
@@ -207,11 +236,14 @@ mod tests {
         let mut baseline = Baseline::new(50, 0, ms(0));
         assert_eq!(baseline.observe(135, 0, ms(10)), 50, "freed pages may still go");
         assert_eq!(baseline.observe(40, 0, ms(20)), 40);
-        for at in [600, 1_200, 1_800] {
+        for at in [600, 1_200, 1_800, 2_400] {
+            assert_eq!(baseline.observe(135, 0, ms(at)), 40, "a release may still settle it");
+        }
+        for at in [3_000, 3_600, 4_200, 4_800] {
             baseline.observe(135, 0, ms(at));
         }
-        assert_eq!(baseline.observe(135, 0, ms(1_900)), 135);
-        assert_eq!(baseline.observe(60, 0, ms(1_910)), 60);
+        assert_eq!(baseline.observe(135, 0, ms(4_900)), 135);
+        assert_eq!(baseline.observe(60, 0, ms(4_910)), 60);
     }
 
     #[test]

@@ -36,6 +36,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Once pressure is over, what is still held unused is given back after this much rest, until a
 /// pass returns too little.
 const SETTLING_REST: Duration = Duration::from_secs(1);
+/// ... or as soon as requests have given back so much more.
+const SETTLING_OWED_BYTES: u64 = 4 * MB;
 
 /// Decides when a release under load is due. Pure.
 #[derive(Clone, Copy, Debug)]
@@ -72,21 +74,27 @@ impl ReleasePace {
         if now < self.rested_at {
             return false;
         }
+        let owed = given_back.saturating_sub(self.given_back);
         if !near {
-            return self.unsettled && now >= self.rested_at + SETTLING_REST;
+            // Requests that end together free most after the pass that the first of them brought
+            // has taken usage far down: what they owe is not left to lie.
+            return self.unsettled
+                && (owed >= SETTLING_OWED_BYTES || now >= self.rested_at + SETTLING_REST);
         }
         let headroom = marks.critical_bytes().saturating_sub(usage);
-        let owed = given_back.saturating_sub(self.given_back);
         owed >= LEAST_WORTHWHILE_BYTES.max(headroom / OWED_HEADROOM_SHARE)
             || (level > PressureLevel::Healthy && (mostly_ended || now >= self.retry_at))
     }
 
+    /// Notes a pass; `seen` is what the ledger said when it began.
     pub(crate) fn released(&mut self, ended: Duration, took: Duration, freed: u64, seen: Seen) {
+        let nothing_owed = seen.given_back == self.given_back;
         self.given_back = seen.given_back;
         self.in_flight = seen.in_flight;
         self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
         let futile = freed < LEAST_WORTHWHILE_BYTES;
-        self.unsettled &= !futile;
+        // Futile while everything is in use says nothing of what will be free when it is not.
+        self.unsettled &= !(futile && nothing_owed && seen.in_flight == 0);
         self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
         self.retry_at = ended + self.retry;
     }

@@ -31,6 +31,10 @@ pub struct Route {
     cancelled: AtomicU64,
     /// What a request takes at most beyond its body, as learned or seen so far.
     learned: AtomicU64,
+    /// By how much requests went beyond the cost that was declared for them: in bytes, and as a
+    /// ratio in 256ths.
+    excess: AtomicU64,
+    ratio: AtomicU64,
     /// Whether one has had its answer, so that `learned` is what it takes and not only a part.
     known: AtomicBool,
     last_reason: AtomicU8,
@@ -278,6 +282,8 @@ impl Route {
             shed_too_large: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             learned: AtomicU64::new(0),
+            excess: AtomicU64::new(0),
+            ratio: AtomicU64::new(RATIO_ONE),
             known: AtomicBool::new(false),
             last_reason: AtomicU8::new(0),
         }))
@@ -289,14 +295,29 @@ impl Route {
         self.index
     }
 
-    /// Takes one request into account that took `bytes` at most beyond its body. Up at once, and
-    /// down by a 64th of the difference: what a route takes at its worst is what has to fit.
-    pub(crate) fn learn(&self, bytes: u64) {
-        let known = self.learned.load(Relaxed);
-        let next = if bytes >= known { bytes } else { known - (known - bytes) / 64 };
-        // Two at once lose one of two small steps; what rises is not lost, see `note_peak`.
-        self.learned.store(next, Relaxed);
+    /// Takes one request into account that took `bytes` at most beyond its body, and for which
+    /// `declared` bytes were declared, if any were.
+    pub(crate) fn learn(&self, bytes: u64, declared: Option<u64>) {
+        rise_or_sink(&self.learned, bytes);
+        if let Some(declared) = declared.filter(|bytes| *bytes > 0) {
+            rise_or_sink(&self.excess, bytes.saturating_sub(declared));
+            let ratio = u128::from(bytes) * u128::from(RATIO_ONE) / u128::from(declared);
+            rise_or_sink(&self.ratio, u64::try_from(ratio).unwrap_or(u64::MAX).max(RATIO_ONE));
+        }
         self.known.store(true, Relaxed);
+    }
+
+    /// What a request takes for which `declared` bytes were declared. What others took beyond
+    /// theirs may be a share of it or an amount beside it; the lesser of the two is believed. Until
+    /// one has had its answer, at least `guess`: a declaration that nobody has checked.
+    pub(crate) fn corrected(&self, declared: u64, guess: impl FnOnce() -> u64) -> u64 {
+        if !self.known.load(Relaxed) {
+            return declared.max(guess());
+        }
+        let ratio = u128::from(self.ratio.load(Relaxed));
+        let scaled = u128::from(declared) * ratio / u128::from(RATIO_ONE);
+        let scaled = u64::try_from(scaled).unwrap_or(u64::MAX);
+        scaled.min(declared.saturating_add(self.excess.load(Relaxed)))
     }
 
     /// Takes what a request at work holds into account.
@@ -352,6 +373,16 @@ impl Route {
             },
         }
     }
+}
+
+/// A ratio of 1.
+const RATIO_ONE: u64 = 256;
+
+/// Up at once, and down by a 64th of the difference: what a route takes at its worst is what has to
+/// fit. Two threads at once lose one of two small steps.
+fn rise_or_sink(kept: &AtomicU64, seen: u64) {
+    let known = kept.load(Relaxed);
+    kept.store(if seen >= known { seen } else { known - (known - seen) / 64 }, Relaxed);
 }
 
 /// Threads are read one after the other: a moment's sum can be below nothing.

@@ -35,6 +35,9 @@ use crate::{
 /// A fresh reading is waited for at most this long.
 const LONGEST_READING: Duration = Duration::from_secs(2);
 
+/// Requests ended after one reading, at most: the next reading is a millisecond away then.
+const MOST_CANCELLED_AT_ONCE: u32 = 16;
+
 /// What else runs every few seconds.
 pub(crate) type Upkeep = Arc<dyn Fn() + Send + Sync>;
 
@@ -160,11 +163,13 @@ impl Shared {
     fn consider_cancelling(&self, evaluation: &Evaluation, now: Duration) {
         let Evaluation { figure, marks, level, limit, .. } = *evaluation;
         let mut pace = self.cancelling.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = pace.is_due(now, CancelInput { usage: figure, marks, limit, level });
-        if due
-            && self.ledger.enforcing()
-            && let Some(bytes) = self.ledger.cancel_largest()
-        {
+        let input = CancelInput { usage: figure, marks, limit, level };
+        for _ in 0..MOST_CANCELLED_AT_ONCE {
+            if !self.ledger.enforcing() || !pace.is_due(now, input) {
+                return;
+            }
+            let Some(bytes) = self.ledger.cancel_largest() else { return };
+            pace.ended(now, bytes);
             tracing::warn!(bytes, figure_bytes = figure, "cancelled the largest request");
         }
     }

@@ -48,6 +48,8 @@ struct Entry {
     reserved: AtomicU64,
     /// Bytes of its body, which are charged beside what its route is learned to take.
     body: AtomicU64,
+    /// What was declared for it beyond its body, plus 1; 0 where nothing was.
+    declared: AtomicU64,
     buffered: AtomicU64,
     /// The place of its route in the table of routes.
     route: AtomicUsize,
@@ -154,6 +156,8 @@ pub struct WatchTerms {
     pub body_bytes: u64,
     /// Bytes reserved for it.
     pub reserved_bytes: u64,
+    /// Bytes that were declared for it beyond its body, if any were.
+    pub declared_bytes: Option<u64>,
     /// Its priority, if it may be cancelled when memory stays critical.
     pub cancel: Option<Priority>,
     /// What the caller wants to know again when the request is cancelled.
@@ -164,7 +168,14 @@ impl WatchTerms {
     /// Watches a request with a body of `body_bytes` and `reserved_bytes` promised; it is not to be
     /// cancelled.
     pub fn new(body_bytes: u64, reserved_bytes: u64) -> Self {
-        Self { body_bytes, reserved_bytes, cancel: None, note: 0 }
+        Self { body_bytes, reserved_bytes, declared_bytes: None, cancel: None, note: 0 }
+    }
+
+    /// Tells what was declared, so that its route learns how far declarations can be trusted.
+    #[must_use]
+    pub fn declared(mut self, bytes: Option<u64>) -> Self {
+        self.declared_bytes = bytes;
+        self
     }
 
     /// Keeps a word of the caller's, see [`Reservation::watch_note`](crate::Reservation::watch_note).
@@ -214,6 +225,8 @@ impl Watch {
         entry.answered.store(false, Relaxed);
         entry.note.store(terms.note, Relaxed);
         entry.body.store(terms.body_bytes, Relaxed);
+        let declared = terms.declared_bytes.map_or(0, |bytes| bytes.saturating_add(1));
+        entry.declared.store(declared, Relaxed);
         entry.reserved.store(terms.reserved_bytes, Relaxed);
         entry.route.store(route.index(), Relaxed);
         entry.generation.store(generation, Relaxed);
@@ -296,7 +309,8 @@ impl Watch {
         self.entry.rank.store(0, Relaxed);
         if self.ledger.meter().is_some() && self.entry.answered.load(Relaxed) {
             let body = self.entry.body.load(Relaxed);
-            self.route().learn(self.peak_bytes().saturating_sub(body));
+            let declared = self.entry.declared.load(Relaxed).checked_sub(1);
+            self.route().learn(self.peak_bytes().saturating_sub(body), declared);
         }
         self.release();
     }

@@ -103,13 +103,15 @@ impl GuardState {
         let head = RequestHead::of(request);
         let body = self.body_cost(&head, request.body());
         let route = self.route(request);
-        let own = self.own_cost(&head, route);
+        let declared = self.config.cost.as_ref().and_then(|cost| cost(&head));
+        let own = self.own_cost(route, declared);
         let cost = own.saturating_add(body);
         let priority = || self.priority(&head);
         match self.admission.reserve(cost, route, priority, self.config.observe_only) {
             Ok(mut reservation) => {
                 if self.watches {
-                    self.watch(&head, body, &mut reservation, route);
+                    let terms = WatchTerms::new(body, reservation.bytes()).declared(declared);
+                    self.watch(&head, terms, &mut reservation, route);
                 }
                 if let Some(bytes) = buffered(Some(body)) {
                     reservation.note_buffered(bytes);
@@ -124,30 +126,29 @@ impl GuardState {
         }
     }
 
-    /// What a request takes beyond its body: as the application says, else as its route was seen
-    /// to take, else the default.
-    fn own_cost(&self, head: &RequestHead<'_>, route: Option<&'static Route>) -> u64 {
-        let declared = self.config.cost.as_ref().and_then(|cost| cost(head));
-        declared.unwrap_or_else(|| {
-            let learned = self.admission.learned_cost(route).unwrap_or(0);
-            learned.max(self.config.default_cost)
-        })
+    /// What a request takes beyond its body: as the application says, corrected by what its route
+    /// was seen to take, else as that was seen, else the default.
+    fn own_cost(&self, route: Option<&'static Route>, declared: Option<u64>) -> u64 {
+        let learned = self.admission.learned_cost(route, declared);
+        match (declared, learned) {
+            (Some(bytes), None) | (Some(_), Some(bytes)) => bytes,
+            (None, learned) => learned.unwrap_or(0).max(self.config.default_cost),
+        }
     }
 
     /// Watches a request that was admitted.
     fn watch(
         &self,
         head: &RequestHead<'_>,
-        body: u64,
+        terms: WatchTerms,
         reservation: &mut Reservation,
         route: Option<&'static Route>,
     ) {
         let grpc = head.headers.get(CONTENT_TYPE).is_some_and(answer::is_grpc);
         let note = if grpc { GRPC_NOTE } else { 0 };
-        let terms = WatchTerms::new(body, reservation.bytes()).note(note);
         let priority = || self.priority(head).filter(|it| self.config.cancel.contains(it));
         let cancel = if self.config.cancel.is_empty() { None } else { priority() };
-        reservation.begin_watch(route, terms.cancel(cancel));
+        reservation.begin_watch(route, terms.note(note).cancel(cancel));
     }
 
     /// Bytes of the body that a request is admitted for.

@@ -132,16 +132,33 @@ async fn a_body_that_is_counted_by_its_length_is_not_learned_as_the_routes_own()
 }
 
 #[tokio::test]
-async fn what_a_declared_cost_says_is_not_learned() {
+async fn a_declared_cost_is_corrected_by_what_requests_go_beyond_it() {
     let ship = ship();
-    let config = GuardConfig::new(&ship.plimsoll).cost(|_| Some(77));
-    let service =
-        MemoryGuardLayer::new(config).layer(service_fn(async |_: Request<Full<Bytes>>| {
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-        }));
-    let answer = service.oneshot(get()).await.unwrap();
-    assert!(ship.held().1 < SLACK, "{:?}", ship.held());
-    drop(answer);
+    let config = GuardConfig::new(&ship.plimsoll)
+        .cost(|head| head.uri.query().and_then(|declared| declared.parse().ok()));
+    let mut service = MemoryGuardLayer::new(config).layer(service_fn(handler));
+    let mut charged = async |uri: &str| {
+        let request = Request::builder().uri(uri).body(Full::default()).unwrap();
+        let future = service.ready().await.unwrap().call(request);
+        let charged = ship.held().1;
+        future.await.unwrap();
+        charged
+    };
+    // Half of what it takes, which nobody knows yet.
+    assert!(charged("/?2500000").await > LARGE);
+    assert!(near(charged("/?2500000").await, LARGE));
+    // A declaration of more is as far beyond in bytes, not in proportion.
+    assert!(near(charged("/?20000000").await, 20 * MB + LARGE / 2));
+}
+
+#[tokio::test]
+async fn a_declared_cost_that_is_kept_stays_as_it_is() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cost(|_| Some(6 * MB));
+    let mut service = MemoryGuardLayer::new(config).layer(service_fn(handler));
+    service.ready().await.unwrap().call(get()).await.unwrap();
+    let _second = service.ready().await.unwrap().call(get());
+    assert_eq!(ship.held(), (1, 6 * MB));
 }
 
 #[tokio::test]
