@@ -26,6 +26,9 @@ pub(crate) const LEAST_WORTHWHILE_BYTES: u64 = MB;
 const FROM_WARNING_RATIO: f64 = 0.70;
 /// Released once this share of the headroom to critical was given back by requests.
 const OWED_HEADROOM_SHARE: u64 = 8;
+/// ... or so much, however much room there is: glibc's release takes about 0.15 ms for each MB that
+/// it returns, with the lock of an arena held, so that little and often stalls nobody for long.
+const MOST_OWED_BYTES: u64 = 64 * MB;
 /// A release stops other threads' allocations for a while, so it takes at most a fifth of the
 /// time: it rests four times as long as it took, and never less than this.
 const SHORTEST_REST: Duration = Duration::from_millis(10);
@@ -82,8 +85,8 @@ impl ReleasePace {
                 && (owed >= SETTLING_OWED_BYTES || now >= self.rested_at + SETTLING_REST);
         }
         let headroom = marks.critical_bytes().saturating_sub(usage);
-        owed >= LEAST_WORTHWHILE_BYTES.max(headroom / OWED_HEADROOM_SHARE)
-            || (level > PressureLevel::Healthy && (mostly_ended || now >= self.retry_at))
+        let due = (headroom / OWED_HEADROOM_SHARE).clamp(LEAST_WORTHWHILE_BYTES, MOST_OWED_BYTES);
+        owed >= due || (level > PressureLevel::Healthy && (mostly_ended || now >= self.retry_at))
     }
 
     /// Notes a pass; `seen` is what the ledger said when it began.

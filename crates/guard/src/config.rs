@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use plimsoll_core::{Plimsoll, Priority};
@@ -8,6 +8,7 @@ use plimsoll_core::{Plimsoll, Priority};
 pub const DEFAULT_REQUEST_COST_BYTES: u64 = 16 * 1024;
 
 pub(crate) type CostFn = dyn Fn(&RequestHead<'_>) -> Option<u64> + Send + Sync;
+pub(crate) type RouteFn = dyn for<'a> Fn(&RequestHead<'a>) -> Option<Cow<'a, str>> + Send + Sync;
 pub(crate) type PriorityFn = dyn Fn(&RequestHead<'_>) -> Priority + Send + Sync;
 
 /// Settings of a [`MemoryGuardLayer`](crate::MemoryGuardLayer). Cheap to clone.
@@ -36,6 +37,7 @@ pub struct GuardConfig {
     pub(crate) priority: Option<Arc<PriorityFn>>,
     pub(crate) observe_only: bool,
     pub(crate) cancel: Vec<Priority>,
+    pub(crate) route: Option<Arc<RouteFn>>,
 }
 
 /// What a request says before its body.
@@ -71,6 +73,7 @@ impl GuardConfig {
             priority: None,
             observe_only: false,
             cancel: Vec::new(),
+            route: None,
         }
     }
 
@@ -126,6 +129,32 @@ impl GuardConfig {
     #[must_use]
     pub fn observe_only(mut self, observe_only: bool) -> Self {
         self.observe_only = observe_only;
+        self
+    }
+
+    /// Names the route of a request, for counters and learned costs, where no router has matched it:
+    /// `None` is `<unmatched>`. Default: axum's matched path with the feature `axum`, which is there
+    /// inside `Router::layer` and not around a router. The first 200 names are told apart, so a name
+    /// is a template and holds no id. Runs once per request, so it should be quick.
+    ///
+    /// ```
+    /// # use plimsoll_core::Plimsoll;
+    /// # use plimsoll_guard::GuardConfig;
+    /// # fn config(plimsoll: &Plimsoll) -> GuardConfig {
+    /// // `/users/17/avatar` is counted as `/users`.
+    /// GuardConfig::new(plimsoll).route(|head| {
+    ///     let path = head.uri.path();
+    ///     let end = path[1..].find('/').map_or(path.len(), |slash| slash + 1);
+    ///     Some(path[..end].into())
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn route(
+        mut self,
+        route: impl for<'a> Fn(&RequestHead<'a>) -> Option<Cow<'a, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.route = Some(Arc::new(route));
         self
     }
 

@@ -64,7 +64,7 @@ impl GuardState {
         let admission = plimsoll.admission(mode);
         let watches = admission.is_attributed() || !config.cancel.is_empty();
         let unquestioned_cost = match &config.cost {
-            None if !watches => Cost::new(config.default_cost.max(1)),
+            None if !watches && config.route.is_none() => Cost::new(config.default_cost.max(1)),
             _ => Cost::TOO_MUCH,
         };
         let state = Self { admission, unquestioned_cost, watches, config, _plimsoll: plimsoll };
@@ -91,7 +91,7 @@ impl GuardState {
         }
         #[expect(clippy::cast_possible_truncation, reason = "it is small")]
         let cost = self.unquestioned_cost.plus(body as u32);
-        match self.route(request) {
+        match self.matched_route(request) {
             // Apart, so that the optimizer drops what is done for a route.
             None => self.admission.reserve_unquestioned(cost, None),
             route => self.admission.reserve_unquestioned(cost, route),
@@ -179,9 +179,17 @@ impl GuardState {
         Some(self.config.priority.as_ref().map_or(Priority::default(), |priority| priority(head)))
     }
 
+    /// The route as a router has matched it, else as the application names it.
+    pub(crate) fn route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
+        self.matched_route(request).or_else(|| {
+            let name = self.config.route.as_ref()?(&RequestHead::of(request))?;
+            Some(self.admission.route(&name))
+        })
+    }
+
     #[cfg(feature = "axum")]
     #[inline]
-    pub(crate) fn route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
+    fn matched_route<B>(&self, request: &Request<B>) -> Option<&'static Route> {
         let matched = request.extensions().get::<axum::extract::MatchedPath>()?;
         Some(self.admission.route(matched.as_str()))
     }
@@ -189,7 +197,7 @@ impl GuardState {
     #[cfg(not(feature = "axum"))]
     #[expect(clippy::unused_self, reason = "with the feature `axum` it is used")]
     #[inline]
-    pub(crate) fn route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
+    fn matched_route<B>(&self, _: &Request<B>) -> Option<&'static Route> {
         None
     }
 }

@@ -30,7 +30,8 @@
 //! what piles up between them.
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost until the next
-//! reading, and connections after an upgrade.
+//! reading, unless [`alloc::Attributing`] is the program's allocator; and connections after an
+//! upgrade.
 //!
 //! # Features
 //! | feature | default | what it adds |
@@ -53,7 +54,7 @@ pub use plimsoll_core::*;
 pub use plimsoll_guard::{
     AdmissionError, AdmissionLayer, AdmissionService, ChargedBody, ChargedBodyError, ChargingGuard,
     ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, MemoryGuard,
-    MemoryGuardBody, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
+    MemoryGuardBody, MemoryGuardBodyError, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
 };
 #[cfg(feature = "monitor")]
 pub use plimsoll_monitor::{
@@ -72,8 +73,8 @@ pub mod prelude {
         AdmissionLayer, ChargingGuardLayer, GuardConfig, MemoryGuard, MemoryGuardLayer,
     };
     pub use crate::{
-        AlertSink, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB, MemoryMetric,
-        MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError, PruneRequest,
-        Pruned, Pruner, Registration, Start as _, Thresholds,
+        AlertSink, Attribute as _, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB,
+        MemoryMetric, MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError,
+        PruneRequest, Pruned, Pruner, Registration, Start as _, Thresholds,
     };
 }

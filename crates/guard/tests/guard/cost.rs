@@ -164,3 +164,16 @@ async fn a_panic_in_a_closure_of_the_application_charges_nothing() {
     assert_eq!((ship.held(), ship.figures().admitted), ((0, 0), 0));
     assert_eq!(by_priority.oneshot(get("/")).await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn the_application_names_routes_where_no_router_has() {
+    let ship = Ship::idle();
+    let config = ship.config().route(|head| head.uri.path().strip_prefix("/named").map(Into::into));
+    let service = ok_service(config);
+    for path in ["/named/a", "/named/b", "/named/a", "/other"] {
+        service.clone().oneshot(get(path)).await.unwrap();
+    }
+    let routes = ship.plimsoll.routes();
+    let routes: Vec<_> = routes.iter().map(|route| (route.name.as_str(), route.admitted)).collect();
+    assert_eq!(routes, [("/a", 2), ("/b", 1), ("<unmatched>", 1)]);
+}
