@@ -295,3 +295,120 @@ async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     drop(body);
     assert_eq!((ship.held(), ship.plimsoll.report().guard.cancelled), ((0, 0), 1));
 }
+
+/// How a request comes to its end at one of its awaits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Dropped,
+    Panics,
+    Cancelled,
+}
+
+/// The awaits of the handler and of its body; each even one is pending once.
+const AWAITS: u32 = 8;
+const IN_HANDLER: u32 = 4;
+
+/// Holds memory from step to step, and panics at one of them.
+struct Steps {
+    next: u32,
+    panics_at: Option<u32>,
+    held: Vec<u8>,
+}
+
+impl Steps {
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<u32> {
+        let step = self.next;
+        assert_ne!(Some(step), self.panics_at, "boom");
+        self.next += 1;
+        self.held.resize(self.held.len() + 100_000, 1);
+        cx.waker().wake_by_ref();
+        if step.is_multiple_of(2) { Poll::Pending } else { Poll::Ready(step) }
+    }
+}
+
+impl Body for Steps {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        if this.next >= AWAITS {
+            return Poll::Ready(None);
+        }
+        this.step(cx).map(|_| Some(Ok(Frame::data(Bytes::from(vec![1; 40_000])))))
+    }
+}
+
+/// Polls a request until it ends, or `end` ends it after so many polls; returns the status and
+/// whether the body was cancelled.
+async fn live_and_end(ship: &Ship, end: End, at: u32) -> (Option<u16>, bool) {
+    let panics_at = (end == End::Panics).then_some(at);
+    let inner = service_fn(move |_: Request<Full<Bytes>>| {
+        let mut steps = Some(Steps { next: 0, panics_at, held: Vec::new() });
+        std::future::poll_fn(move |cx| {
+            let all = steps.as_mut().expect("polled once too often");
+            while all.next < IN_HANDLER {
+                std::task::ready!(all.step(cx));
+            }
+            Poll::Ready(Ok::<_, Infallible>(Response::new(steps.take().expect("as above"))))
+        })
+    });
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut polls = 0;
+    let mut future = Box::pin(service.ready().await.unwrap().call(get()));
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let mut body = None;
+    loop {
+        if polls == at && end == End::Dropped {
+            return (None, false);
+        }
+        if polls == at && end == End::Cancelled {
+            ship.use_bytes_at(340 * MB, Duration::from_secs(1)).await;
+        }
+        polls += 1;
+        match &mut body {
+            None => {
+                if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
+                    body = Some(Box::pin(answer.unwrap()));
+                }
+            }
+            Some(response) => {
+                let status = response.status().as_u16();
+                match Pin::new(response.body_mut()).poll_frame(&mut context) {
+                    Poll::Ready(None) => return (Some(status), false),
+                    Poll::Ready(Some(Err(MemoryGuardBodyError::Cancelled))) => {
+                        return (Some(status), true);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_ends_a_request_at_whichever_await_nothing_is_left_behind() {
+    for end in [End::Dropped, End::Panics, End::Cancelled] {
+        for at in 0..AWAITS {
+            let ship = ship();
+            let ended = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(
+                live_and_end(&ship, end, at),
+            ));
+            match (end, ended.await) {
+                (End::Dropped, Ok((None, false))) | (End::Panics, Err(_)) => {}
+                (End::Cancelled, Ok((Some(503), false))) => {
+                    assert_eq!(ship.plimsoll.report().guard.cancelled, 1, "at {at}");
+                }
+                (End::Cancelled, Ok((Some(200), true))) => assert!(at > 0, "it had begun"),
+                (_, ended) => panic!("{end:?} at {at}: {ended:?}"),
+            }
+            assert_eq!(ship.held(), (0, 0), "{end:?} at {at}");
+            let live = ship.route().memory.map_or(0, |memory| memory.live_bytes);
+            assert_eq!(live, 0, "{end:?} at {at}");
+        }
+    }
+}
