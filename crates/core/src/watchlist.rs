@@ -270,6 +270,11 @@ impl Watch {
         self.entry.rank.store(0, Relaxed);
     }
 
+    /// The request is not to be chosen any more: to cancel it would free nothing.
+    pub(crate) fn spare(self) {
+        self.entry.rank.store(0, Relaxed);
+    }
+
     pub(crate) fn add_buffered(self, bytes: u64) {
         self.entry.buffered.fetch_add(bytes, Relaxed);
     }

@@ -247,6 +247,35 @@ async fn at_sustained_critical_the_largest_request_that_may_be_ended_is() {
 }
 
 #[tokio::test]
+async fn an_answer_that_only_the_client_can_end_is_not_cancelled_in_the_place_of_one_that_can_be() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let inner = service_fn(async |request: Request<Full<Bytes>>| match request.uri().path() {
+        "/answers" => Ok(Response::new(Full::new(Bytes::from(vec![1; 8 * LARGE_LENGTH])))),
+        _ => holding(1_000_000).await,
+    });
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut ask = |uri: &'static str| {
+        let request = Request::builder().uri(uri).body(Full::default()).unwrap();
+        let mut ready = task::spawn(());
+        ready.enter(|cx, _| assert_ready_ok!(service.poll_ready(cx)));
+        task::spawn(service.call(request))
+    };
+    let mut waits = ask("/waits");
+    assert_pending!(waits.poll());
+    // The server has taken all out of the body and dropped it; the client is slow.
+    let mut body = Box::pin(assert_ready!(ask("/answers").poll()).unwrap().into_body());
+    let sent = task::spawn(()).enter(|cx, _| assert_ready!(body.as_mut().poll_frame(cx)));
+    drop(body);
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(waits.is_woken(), "the only one whose memory a cancellation frees");
+    assert_eq!(assert_ready!(waits.poll()).unwrap().status(), 503);
+    drop((sent, waits));
+    assert_eq!(ship.held(), (0, 0));
+}
+
+#[tokio::test]
 async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     struct Endless(#[expect(dead_code, reason = "held")] Vec<u8>);
     impl Body for Endless {

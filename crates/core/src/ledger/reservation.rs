@@ -186,6 +186,14 @@ impl Reservation {
         })
     }
 
+    /// The request is not to be cancelled any more, since that would free nothing: what it holds is
+    /// on its way to the client.
+    pub fn spare(&self) {
+        if let Some(watch) = self.watch() {
+            watch.spare();
+        }
+    }
+
     /// The note that the watch was begun with; 0 without one.
     pub fn watch_note(&self) -> u8 {
         self.watch().map_or(0, Watch::note)
