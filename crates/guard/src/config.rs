@@ -134,7 +134,8 @@ impl GuardConfig {
     /// a second (a hundred where usage is next to the limit). Its future is dropped, which frees
     /// its memory at once, and 503 is sent; a response that has begun ends with
     /// [`MemoryGuardBodyError::Cancelled`](crate::MemoryGuardBodyError::Cancelled). Default: none.
-    /// [`Priority::Critical`] and exempt paths are never cancelled.
+    /// [`Priority::Critical`] and exempt paths are never cancelled, and with
+    /// [`GuardConfig::observe_only`] nothing is.
     ///
     /// For requests that may be dropped at any await: see "cancel safety" in Tokio's documentation.
     #[must_use]

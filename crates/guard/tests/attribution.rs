@@ -276,6 +276,24 @@ async fn an_answer_that_only_the_client_can_end_is_not_cancelled_in_the_place_of
 }
 
 #[tokio::test]
+async fn who_only_observes_cancels_nothing() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll)
+        .observe_only(true)
+        .cancel(Priority::Low)
+        .priority(|_| Priority::Low);
+    let inner = service_fn(|_: Request<Full<Bytes>>| holding(LARGE_LENGTH));
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut asked = task::spawn(service.ready().await.unwrap().call(get()));
+    assert_pending!(asked.poll());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(!asked.is_woken());
+    assert_pending!(asked.poll());
+    assert_eq!(ship.plimsoll.report().guard.cancelled, 0);
+}
+
+#[tokio::test]
 async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     struct Endless(#[expect(dead_code, reason = "held")] Vec<u8>);
     impl Body for Endless {
