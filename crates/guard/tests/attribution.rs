@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use plimsoll_alloc::Attributing;
 use plimsoll_core::{Attribute, Clock, MB, Plimsoll, Priority, RouteFigures, Thresholds};
 use plimsoll_guard::{
-    DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
+    ChargedBody, DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
 };
 use plimsoll_testkit::{ScriptHandle, ScriptedSource};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
@@ -291,6 +291,59 @@ async fn who_only_observes_cancels_nothing() {
     assert!(!asked.is_woken());
     assert_pending!(asked.poll());
     assert_eq!(ship.plimsoll.report().guard.cancelled, 0);
+}
+
+/// A body whose length nobody knows, in chunks.
+fn chunked(bytes: usize) -> Request<impl Body<Data = Bytes, Error = Infallible>> {
+    let chunks = std::iter::repeat_n(Bytes::from(vec![7; bytes / 50]), 50);
+    let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+    Request::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+#[tokio::test]
+async fn a_body_that_is_charged_as_it_arrives_is_neither_charged_twice_nor_learned() {
+    let ship = ship();
+    let inner = service_fn(async |request: Request<ChargedBody<_>>| {
+        let _copy = black_box(request.into_body().collect().await.unwrap().to_bytes().to_vec());
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let layer = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).charging_bodies();
+    let mut service = layer.layer(inner);
+    let mut asked = task::spawn(service.ready().await.unwrap().call(chunked(8 * LARGE_LENGTH)));
+    let guessed = ship.held().1;
+    assert_pending!(asked.poll());
+    let held = ship.held().1;
+    // Collected and copied, so that its peak is twice the body: once as charged, once as seen.
+    assert!(held <= 8 * LARGE * 2 + guessed + SLACK, "{held}");
+    drop(assert_ready!(asked.poll()));
+    drop(asked);
+    let memory = ship.route().memory.expect("attributed");
+    assert!(memory.peak_bytes <= 8 * LARGE + SLACK, "{memory:?}");
+    assert_eq!(ship.held(), (0, 0));
+}
+
+#[tokio::test]
+async fn what_an_upload_has_brought_counts_when_the_largest_is_chosen() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    // What it collects was allocated elsewhere, as by a server's reads.
+    let inner = service_fn(async |request: Request<ChargedBody<_>>| {
+        let mut body = std::pin::pin!(request.into_body());
+        let mut kept = Vec::new();
+        while let Some(frame) = body.frame().await {
+            kept.push(frame.unwrap());
+        }
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    let mut service = MemoryGuardLayer::new(config).charging_bodies().layer(inner);
+    let mut small = task::spawn(service.ready().await.unwrap().call(chunked(500)));
+    let mut large = task::spawn(service.ready().await.unwrap().call(chunked(8 * LARGE_LENGTH)));
+    assert_pending!(large.poll());
+    assert_pending!(small.poll());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(large.is_woken() && !small.is_woken());
 }
 
 #[tokio::test]

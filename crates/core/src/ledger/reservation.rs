@@ -115,6 +115,9 @@ impl Reservation {
             self.ledger.count_raised(bytes, counts);
         }
         self.bytes += bytes;
+        if let Some(watch) = self.watch() {
+            watch.absorbed(self.bytes);
+        }
     }
 
     /// Notes that `bytes` of a body are held in memory until this is dropped. They show as
