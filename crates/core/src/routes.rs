@@ -186,8 +186,10 @@ impl RouteTable {
                 Some(_) => {}
                 None if *names >= MOST_ROUTES => return self.other,
                 None => {
-                    let route = *slot.get_or_init(|| Route::new(name, *names));
+                    let route = Route::new(name, *names);
+                    // First, so that whoever finds the route by name finds it by its place too.
                     let _ = self.by_index[*names].set(route);
+                    let _ = slot.set(route);
                     *names += 1;
                     self.full.store(*names >= MOST_ROUTES, Release);
                     return route;
@@ -292,10 +294,9 @@ impl Route {
     /// Takes one request into account that took `bytes` at most beyond its body. Up at once, and
     /// down by a 64th of the difference: what a route takes at its worst is what has to fit.
     pub(crate) fn learn(&self, bytes: u64) {
-        let known = self.learned.load(Relaxed);
-        let next = if bytes >= known { bytes } else { known - (known - bytes) / 64 };
-        // Two at once lose one of two small steps; what rises is not lost, see `note_peak`.
-        self.learned.store(next, Relaxed);
+        // In one step, else what rises meanwhile would be lost, see `note_peak`.
+        let next = |known: u64| Some(bytes.max(known - known.saturating_sub(bytes) / 64));
+        let _ = self.learned.fetch_update(Relaxed, Relaxed, next);
         self.known.store(true, Relaxed);
     }
 
@@ -431,6 +432,29 @@ mod tests {
         let _adding = table.adding.lock().expect("not poisoned");
         assert_eq!(*table.find("/other").name, *OTHER_ROUTE);
         assert_eq!(*table.find("/7").name, *"/7");
+    }
+
+    #[test]
+    fn a_peak_is_not_lost_to_a_request_that_ends_meanwhile() {
+        let route = Route::new("/a", 0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    // So near to what is known that nothing falls.
+                    route.learn(0);
+                }
+            });
+            let lost = (0..20_000).any(|_| {
+                route.learned.store(0, Relaxed);
+                (1..60).any(|peak| {
+                    route.note_peak(peak);
+                    route.learned.load(Relaxed) < peak
+                })
+            });
+            done.store(true, Relaxed);
+            assert!(!lost);
+        });
     }
 
     #[test]

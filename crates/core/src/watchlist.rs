@@ -219,7 +219,8 @@ impl Watch {
         entry.body.store(terms.body_bytes, Relaxed);
         entry.reserved.store(terms.reserved_bytes, Relaxed);
         entry.route.store(route.index(), Relaxed);
-        entry.generation.store(generation, Relaxed);
+        // So that a scan which reads it reads no rank of the request before.
+        entry.generation.store(generation, Release);
         entry.holders.store(1, Relaxed);
         let rank = match terms.cancel {
             None | Some(Priority::Critical) => 0,
