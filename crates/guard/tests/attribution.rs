@@ -7,7 +7,12 @@ use std::{
     alloc::System,
     convert::Infallible,
     hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -377,4 +382,184 @@ async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     assert!(polled.enter(|cx, _| assert_ready!(body.as_mut().poll_frame(cx))).is_none());
     drop(body);
     assert_eq!((ship.held(), ship.plimsoll.report().guard.cancelled), ((0, 0), 1));
+}
+
+/// What is done to a request at one of its awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Dropped,
+    Panics,
+    Cancelled,
+    /// Once it is over, to see how many awaits there are.
+    None,
+}
+
+/// Counts the polls of all parts of a request, and panics in the one that is its turn.
+#[derive(Clone, Default)]
+struct Fuse(Arc<(AtomicU64, AtomicU64)>);
+
+impl Fuse {
+    fn burns(&self) {
+        if self.0.0.fetch_add(1, Relaxed) + 1 == self.0.1.load(Relaxed) {
+            panic!("boom");
+        }
+    }
+}
+
+/// Says what it has to say in parts, between which it waits.
+struct Parts {
+    fuse: Fuse,
+    left: Vec<Option<usize>>,
+    _held: Vec<u8>,
+}
+
+impl Parts {
+    fn new(fuse: &Fuse) -> Self {
+        let left = vec![Some(100_000), None, Some(10), None, Some(1_000)];
+        Self { fuse: fuse.clone(), left, _held: black_box(vec![1; 300_000]) }
+    }
+}
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.fuse.burns();
+        match self.left.pop() {
+            None => Poll::Ready(None),
+            Some(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(vec![1; bytes].into())))),
+            Some(None) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// Runs one request up to its `turn`th poll and lets `fate` come over it then; returns how many
+/// polls there were.
+async fn meets<S, R, B>(ship: &Ship, mut service: S, fuse: &Fuse, turn: u64, fate: Fate) -> u64
+where
+    S: Service<Request<Parts>, Response = Response<R>, Error = Infallible>,
+    R: Body<Data = Bytes, Error = MemoryGuardBodyError<B>>,
+    B: std::fmt::Debug,
+{
+    fuse.0.1.store(if fate == Fate::Panics { turn } else { u64::MAX }, Relaxed);
+    let mut ready = task::spawn(());
+    ready.enter(|cx, _| assert!(service.poll_ready(cx).is_ready()));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut answer = Some(Box::pin(service.call(Request::new(Parts::new(fuse)))));
+    let (mut body, mut sent) = (None, Vec::new());
+    for polls in 1.. {
+        if polls == turn && fate == Fate::Dropped {
+            return polls;
+        }
+        if polls == turn && fate == Fate::Cancelled {
+            ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+            ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| match (&mut answer, &mut body) {
+            (Some(future), _) => {
+                if let Poll::Ready(response) = future.as_mut().poll(&mut cx) {
+                    let response = response.expect("infallible");
+                    let refused = response.status() == 503;
+                    body = Some(Box::pin(response.into_body()));
+                    answer = None;
+                    return refused;
+                }
+                false
+            }
+            (None, Some(body)) => match body.as_mut().poll_frame(&mut cx) {
+                Poll::Pending => false,
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(frame)) => match frame {
+                    Ok(frame) => {
+                        sent.push(frame);
+                        body.is_end_stream()
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, MemoryGuardBodyError::Cancelled));
+                        true
+                    }
+                },
+            },
+            (None, None) => unreachable!("one of them is there"),
+        }));
+        match polled {
+            Ok(ended) => {
+                assert!(ended || polls != turn || fate != Fate::Cancelled, "ended at once");
+                if ended {
+                    return polls;
+                }
+            }
+            Err(_) => return polls,
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn whatever_comes_over_a_request_at_any_await_leaves_nothing_behind() {
+    for charging in [false, true] {
+        let mut most = u64::MAX;
+        for fate in [Fate::None, Fate::Dropped, Fate::Panics, Fate::Cancelled] {
+            let mut turn = 0;
+            while turn < most {
+                turn += 1;
+                let ship = ship();
+                let fuse = Fuse::default();
+                let config = GuardConfig::new(&ship.plimsoll)
+                    .cancel(Priority::Low)
+                    .priority(|_| Priority::Low);
+                let layer = MemoryGuardLayer::new(config);
+                let burns = fuse.clone();
+                let polls = if charging {
+                    let inner = service_fn(move |request: Request<ChargedBody<Parts>>| {
+                        collects(burns.clone(), request.into_body())
+                    });
+                    let service = layer.charging_bodies().layer(inner);
+                    meets(&ship, service, &fuse, turn, fate).await
+                } else {
+                    let inner = service_fn(move |request: Request<Parts>| {
+                        collects(burns.clone(), request.into_body())
+                    });
+                    meets(&ship, layer.layer(inner), &fuse, turn, fate).await
+                };
+                let guard = ship.plimsoll.report().guard;
+                let case = format!("{fate:?} at {turn}, charging: {charging}");
+                assert_eq!(ship.held(), (0, 0), "{case}");
+                let route = ship.route();
+                let live = route.memory.map_or(0, |memory| memory.live_bytes);
+                assert_eq!((route.in_flight, route.reserved_bytes, live), (0, 0, 0), "{case}");
+                assert_eq!(guard.cancelled, u64::from(fate == Fate::Cancelled), "{case}");
+                if fate == Fate::None {
+                    most = polls;
+                }
+            }
+            assert!(most > 8, "{most} polls");
+        }
+    }
+}
+
+async fn collects<B: Body<Data = Bytes, Error: std::fmt::Debug>>(
+    fuse: Fuse,
+    body: B,
+) -> Result<Response<Parts>, Infallible> {
+    let mut body = std::pin::pin!(body);
+    let mut kept = Vec::new();
+    while let Some(frame) = body.frame().await {
+        kept.push(frame.unwrap().into_data().unwrap().to_vec());
+        tokio::task::yield_now().await;
+        fuse.burns();
+    }
+    tokio::task::yield_now().await;
+    Ok(Response::new(Parts::new(&fuse)))
 }
