@@ -160,6 +160,9 @@ impl Shared {
     fn consider_cancelling(&self, evaluation: &Evaluation, now: Duration) {
         let Evaluation { figure, marks, level, limit, .. } = *evaluation;
         let mut pace = self.cancelling.lock().unwrap_or_else(PoisonError::into_inner);
+        if evaluation.edge.is_some_and(|edge| edge.from == PressureLevel::Critical) {
+            self.ledger.forgive_cancelled();
+        }
         let due = pace.is_due(now, CancelInput { usage: figure, marks, limit, level });
         if due
             && self.ledger.enforcing()

@@ -142,6 +142,15 @@ impl Watchlist {
         Some(bytes)
     }
 
+    /// Takes back what has been cancelled and has not ended: pressure is over. A server asks a body
+    /// for nothing while its client does not read, so that it may hear of it much later.
+    pub(crate) fn forgive(&self) {
+        for entry in self.entries() {
+            // No generation is 0.
+            entry.cancelled.store(0, Relaxed);
+        }
+    }
+
     /// Bytes that the list itself takes.
     pub(crate) fn bytes(&self) -> u64 {
         let entries = self.entries().count() * size_of::<Entry>();

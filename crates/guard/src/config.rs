@@ -137,6 +137,10 @@ impl GuardConfig {
     /// [`Priority::Critical`] and exempt paths are never cancelled, and with
     /// [`GuardConfig::observe_only`] nothing is.
     ///
+    /// A server polls no body while its client does not read, so such a response cannot be ended, and
+    /// goes on if memory recovers before its client does; large data that a body has handed over as
+    /// its last is never chosen.
+    ///
     /// For requests that may be dropped at any await: see "cancel safety" in Tokio's documentation.
     #[must_use]
     pub fn cancel(mut self, priority: Priority) -> Self {

@@ -563,3 +563,21 @@ async fn collects<B: Body<Data = Bytes, Error: std::fmt::Debug>>(
     tokio::task::yield_now().await;
     Ok(Response::new(Parts::new(&fuse)))
 }
+
+#[tokio::test]
+async fn a_cancellation_that_nobody_took_notice_of_ends_with_the_pressure() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Parts::new(&Fuse::default())))
+    });
+    let service = MemoryGuardLayer::new(config).layer(inner);
+    // A server does not ask for more while its client does not read.
+    let mut body = Box::pin(service.oneshot(get()).await.unwrap().into_body());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    ship.use_bytes_at(50 * MB, Duration::from_millis(100)).await;
+    ship.use_bytes_at(50 * MB, Duration::from_millis(600)).await;
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(ship.plimsoll.report().guard.cancelled, 0);
+}
