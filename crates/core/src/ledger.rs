@@ -525,6 +525,13 @@ impl Ledger {
         self.watchlist.get()?.cancel_largest()
     }
 
+    /// Takes back cancellations that nobody has taken notice of.
+    pub(crate) fn forgive_cancelled(&self) {
+        if let Some(watchlist) = self.watchlist.get() {
+            watchlist.forgive();
+        }
+    }
+
     pub(crate) fn watchlist_bytes(&self) -> u64 {
         self.watchlist.get().map_or(0, Watchlist::bytes)
     }

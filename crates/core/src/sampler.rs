@@ -138,10 +138,13 @@ impl Reader {
     pub(crate) fn watch(&mut self, evaluation: &Evaluation) -> Duration {
         let growth = WatchedGrowth::of(evaluation.figure, evaluation.marks);
         let watch = AssertUnwindSafe(|| self.source.watch(growth.bytes()));
+        // The kernel tells of usage. A heap grows into pages that its allocator has kept, and a
+        // resident set while page cache makes room for it: neither moves usage.
+        let told = evaluation.metric == MemoryMetric::WorkingSet;
         match std::panic::catch_unwind(watch) {
-            Ok(GrowthWatch::Watched) => evaluation.watched_period,
+            Ok(GrowthWatch::Watched) if told => evaluation.watched_period,
             // One that panics is told of nothing, as one that cannot watch.
-            Ok(GrowthWatch::Unwatched) | Err(_) => evaluation.period,
+            Ok(_) | Err(_) => evaluation.period,
         }
     }
 
@@ -210,4 +213,63 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
         std::thread::park_timeout(wait);
     }
     gate.answer(&mut gate.take_waiting(), None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        evaluate::Evaluator,
+        thresholds::{ThresholdOrigin, Thresholds},
+        units::MB,
+    };
+
+    struct Watched;
+
+    impl MemorySource for Watched {
+        fn read(&mut self) -> Result<MemoryReading, SourceError> {
+            Err(SourceError::new("nothing"))
+        }
+
+        fn describe(&self) -> String {
+            "watched".to_owned()
+        }
+
+        fn watch(&mut self, _: &[u64]) -> GrowthWatch {
+            GrowthWatch::Watched
+        }
+    }
+
+    #[test]
+    fn only_what_the_kernel_counts_is_left_to_the_kernel() {
+        let mut reading = MemoryReading {
+            rss_bytes: Some(10 * MB),
+            working_set_bytes: Some(10 * MB),
+            limit_bytes: Some(268 * MB),
+            ..MemoryReading::default()
+        };
+        reading.heap = Some(HeapFigures { allocated_bytes: 10 * MB, ..HeapFigures::default() });
+        for (metric, left) in [
+            (MemoryMetric::WorkingSet, true),
+            // Grows into pages that the allocator has kept, and nothing moves in the kernel.
+            (MemoryMetric::HeapUsed, false),
+            // Grows while page cache makes room for it, which is as much part of the usage.
+            (MemoryMetric::Rss, false),
+        ] {
+            let explicit = Thresholds::new(188 * MB, 228 * MB).expect("ordered");
+            let mut evaluator = Evaluator::new(
+                Some(metric),
+                Some((explicit, ThresholdOrigin::Api)),
+                reading.limit_bytes,
+                Duration::from_secs(10),
+                Duration::ZERO,
+            )
+            .expect("resolves");
+            let evaluation =
+                evaluator.evaluate(&reading, 0, Duration::ZERO, false).expect("has the figure");
+            assert!(evaluation.watched_period > evaluation.period);
+            let wait = Reader::new(Box::new(Watched), None, Some(metric)).watch(&evaluation);
+            assert_eq!(wait == evaluation.watched_period, left, "{metric:?}");
+        }
+    }
 }

@@ -163,6 +163,9 @@ impl Shared {
     fn consider_cancelling(&self, evaluation: &Evaluation, now: Duration) {
         let Evaluation { figure, marks, level, limit, .. } = *evaluation;
         let mut pace = self.cancelling.lock().unwrap_or_else(PoisonError::into_inner);
+        if evaluation.edge.is_some_and(|edge| edge.from == PressureLevel::Critical) {
+            self.ledger.forgive_cancelled();
+        }
         let input = CancelInput { usage: figure, marks, limit, level };
         for _ in 0..MOST_CANCELLED_AT_ONCE {
             if !self.ledger.enforcing() || !pace.is_due(now, input) {

@@ -50,6 +50,8 @@ struct Entry {
     body: AtomicU64,
     /// What was declared for it beyond its body, plus 1; 0 where nothing was.
     declared: AtomicU64,
+    /// What of its body was charged as it arrived, beside what is reserved.
+    surcharged: AtomicU64,
     buffered: AtomicU64,
     /// The place of its route in the table of routes.
     route: AtomicUsize,
@@ -131,7 +133,8 @@ impl Watchlist {
                     && entry.holders.load(Relaxed) > 0
                     && entry.cancelled.load(Relaxed) != generation;
                 let live = u64::try_from(entry.live.load(Relaxed)).unwrap_or(0);
-                let bytes = live.max(entry.reserved.load(Relaxed));
+                let charged = entry.reserved.load(Relaxed);
+                let bytes = live.max(charged.saturating_add(entry.surcharged.load(Relaxed)));
                 open.then_some((rank, bytes, entry, generation))
             })
             .min_by_key(|(rank, bytes, ..)| (*rank, u64::MAX - bytes))?;
@@ -139,6 +142,15 @@ impl Watchlist {
         entry.cancelled.store(generation, Release);
         entry.waker.wake();
         Some(bytes)
+    }
+
+    /// Takes back what has been cancelled and has not ended: pressure is over. A server asks a body
+    /// for nothing while its client does not read, so that it may hear of it much later.
+    pub(crate) fn forgive(&self) {
+        for entry in self.entries() {
+            // No generation is 0.
+            entry.cancelled.store(0, Relaxed);
+        }
     }
 
     /// Bytes that the list itself takes.
@@ -218,7 +230,7 @@ impl Watch {
         let entry = ledger.watchlist().entry(index)?;
         let generation = entry.generation.load(Relaxed) + 1;
         // Nobody holds it, and the scan for the largest sees rank 0 until all is set.
-        for counter in [&entry.peak, &entry.allocated, &entry.buffered] {
+        for counter in [&entry.peak, &entry.allocated, &entry.surcharged, &entry.buffered] {
             counter.store(0, Relaxed);
         }
         entry.live.store(0, Relaxed);
@@ -229,7 +241,8 @@ impl Watch {
         entry.declared.store(declared, Relaxed);
         entry.reserved.store(terms.reserved_bytes, Relaxed);
         entry.route.store(route.index(), Relaxed);
-        entry.generation.store(generation, Relaxed);
+        // So that a scan which reads it reads no rank of the request before.
+        entry.generation.store(generation, Release);
         entry.holders.store(1, Relaxed);
         let rank = match terms.cancel {
             None | Some(Priority::Critical) => 0,
@@ -253,14 +266,39 @@ impl Watch {
 
     /// Runs a part of the request's work: what it allocates and frees is the request's.
     pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        let _current = Current { outer: CURRENT.replace(Some(self)) };
         let Some(meter) = self.ledger.meter() else { return work() };
-        let outer = CURRENT.replace(Some(self));
-        let _scope = Scope { watch: self, meter, mark: meter.enter(), outer };
+        let _scope = Scope { watch: self, meter, mark: meter.enter() };
         work()
     }
 
+    /// The request of `ledger` whose code runs on this thread now.
+    pub(crate) fn current(ledger: &'static Ledger) -> Option<Self> {
+        CURRENT.get().filter(|watch| std::ptr::eq(watch.ledger, ledger))
+    }
+
+    /// Notes what of the request's body was charged as it arrived.
+    pub(crate) fn surcharged(self, bytes: u64) {
+        self.entry.surcharged.fetch_add(bytes, Relaxed);
+    }
+
+    /// Notes that the reservation, `reserved` bytes by now, holds what was charged beside it.
+    pub(crate) fn absorbed(self, reserved: u64) {
+        self.entry.reserved.store(reserved, Relaxed);
+        let body = self.entry.surcharged.swap(0, Relaxed);
+        self.entry.body.fetch_add(body, Relaxed);
+    }
+
+    /// The most that it held, as far as that is not charged beside what is reserved.
     pub(crate) fn peak_bytes(self) -> u64 {
-        self.entry.peak.load(Relaxed)
+        let peak = self.entry.peak.load(Relaxed);
+        peak.saturating_sub(self.entry.surcharged.load(Relaxed))
+    }
+
+    /// What of `peak` is not its body.
+    fn beyond_body(self, peak: u64) -> u64 {
+        let body = self.entry.body.load(Relaxed);
+        peak.saturating_sub(body.saturating_add(self.entry.surcharged.load(Relaxed)))
     }
 
     pub(crate) fn note(self) -> u8 {
@@ -280,6 +318,11 @@ impl Watch {
     /// Counts the cancellation as a refusal of the request's route.
     pub(crate) fn note_cancelled(self) {
         self.ledger.count_cancelled(self.route());
+        self.entry.rank.store(0, Relaxed);
+    }
+
+    /// The request is not to be chosen any more: to cancel it would free nothing.
+    pub(crate) fn spare(self) {
         self.entry.rank.store(0, Relaxed);
     }
 
@@ -308,9 +351,8 @@ impl Watch {
     pub(crate) fn finish(self) {
         self.entry.rank.store(0, Relaxed);
         if self.ledger.meter().is_some() && self.entry.answered.load(Relaxed) {
-            let body = self.entry.body.load(Relaxed);
             let declared = self.entry.declared.load(Relaxed).checked_sub(1);
-            self.route().learn(self.peak_bytes().saturating_sub(body), declared);
+            self.route().learn(self.beyond_body(self.entry.peak.load(Relaxed)), declared);
         }
         self.release();
     }
@@ -328,18 +370,27 @@ impl Watch {
     }
 }
 
+/// Whose work a thread does, until this is dropped.
+struct Current {
+    outer: Option<Watch>,
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+    }
+}
+
 /// A stretch of work on one thread; ends also when that panics.
 struct Scope {
     watch: Watch,
     meter: &'static dyn AllocationMeter,
     mark: MeterMark,
-    outer: Option<Watch>,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
         let usage = self.meter.leave(self.mark);
-        CURRENT.set(self.outer);
         let Watch { entry, ledger, .. } = self.watch;
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let change = signed(usage.allocated_bytes) - signed(usage.freed_bytes);
@@ -350,7 +401,7 @@ impl Drop for Scope {
         let route = self.watch.route();
         if peak > entry.peak.fetch_max(peak, Relaxed) {
             // At once, for those who ask while the first of a burst are still at work.
-            route.note_peak(peak.saturating_sub(entry.body.load(Relaxed)));
+            route.note_peak(self.watch.beyond_body(peak));
         }
         ledger.count_attributed(route, usage.allocated_bytes, change);
     }
@@ -392,7 +443,7 @@ pub trait Attribute: Future + Sized {
     /// # }
     /// ```
     fn attributed(self) -> Attributed<Self> {
-        let part = CURRENT.get().map(|watch| {
+        let part = CURRENT.get().filter(|watch| watch.ledger.meter().is_some()).map(|watch| {
             watch.entry.holders.fetch_add(1, Relaxed);
             Part(watch)
         });

@@ -166,6 +166,8 @@ fn with_last_data(frame: Frame<Bytes>, reservation: &mut Reservation) -> Frame<B
         let mut held = reservation.take();
         held.raise_to(data.len() as u64);
         held.note_buffered(data.len() as u64);
+        // There is no body left to end, and the largest of all would be chosen in vain.
+        held.spare();
         Bytes::from_owner(Cargo { data, _held: held })
     })
 }

@@ -163,7 +163,12 @@ impl GuardConfig {
     /// a second (a hundred where usage is next to the limit). Its future is dropped, which frees
     /// its memory at once, and 503 is sent; a response that has begun ends with
     /// [`MemoryGuardBodyError::Cancelled`](crate::MemoryGuardBodyError::Cancelled). Default: none.
-    /// [`Priority::Critical`] and exempt paths are never cancelled.
+    /// [`Priority::Critical`] and exempt paths are never cancelled, and with
+    /// [`GuardConfig::observe_only`] nothing is.
+    ///
+    /// A server polls no body while its client does not read, so such a response cannot be ended, and
+    /// goes on if memory recovers before its client does; large data that a body has handed over as
+    /// its last is never chosen.
     ///
     /// For requests that may be dropped at any await: see "cancel safety" in Tokio's documentation.
     #[must_use]

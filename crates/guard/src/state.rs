@@ -58,7 +58,11 @@ pub(crate) struct Refused {
 }
 
 impl GuardState {
-    pub(crate) fn leak(config: GuardConfig) -> &'static Self {
+    pub(crate) fn leak(mut config: GuardConfig) -> &'static Self {
+        if config.observe_only {
+            // To cancel is to refuse late.
+            config.cancel.clear();
+        }
         let mode = if config.observe_only { GuardMode::Observe } else { GuardMode::Enforce };
         let plimsoll = config.plimsoll.clone();
         let admission = plimsoll.admission(mode);

@@ -7,7 +7,12 @@ use std::{
     alloc::System,
     convert::Infallible,
     hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,7 +24,7 @@ use http_body_util::{BodyExt, Full};
 use plimsoll_alloc::Attributing;
 use plimsoll_core::{Attribute, Clock, MB, Plimsoll, Priority, RouteFigures, Thresholds};
 use plimsoll_guard::{
-    DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
+    ChargedBody, DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
 };
 use plimsoll_testkit::{ScriptHandle, ScriptedSource};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
@@ -264,6 +269,106 @@ async fn at_sustained_critical_the_largest_request_that_may_be_ended_is() {
 }
 
 #[tokio::test]
+async fn an_answer_that_only_the_client_can_end_is_not_cancelled_in_the_place_of_one_that_can_be() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let inner = service_fn(async |request: Request<Full<Bytes>>| match request.uri().path() {
+        "/answers" => Ok(Response::new(Full::new(Bytes::from(vec![1; 8 * LARGE_LENGTH])))),
+        _ => holding(1_000_000).await,
+    });
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut ask = |uri: &'static str| {
+        let request = Request::builder().uri(uri).body(Full::default()).unwrap();
+        let mut ready = task::spawn(());
+        ready.enter(|cx, _| assert_ready_ok!(service.poll_ready(cx)));
+        task::spawn(service.call(request))
+    };
+    let mut waits = ask("/waits");
+    assert_pending!(waits.poll());
+    // The server has taken all out of the body and dropped it; the client is slow.
+    let mut body = Box::pin(assert_ready!(ask("/answers").poll()).unwrap().into_body());
+    let sent = task::spawn(()).enter(|cx, _| assert_ready!(body.as_mut().poll_frame(cx)));
+    drop(body);
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(waits.is_woken(), "the only one whose memory a cancellation frees");
+    assert_eq!(assert_ready!(waits.poll()).unwrap().status(), 503);
+    drop((sent, waits));
+    assert_eq!(ship.held(), (0, 0));
+}
+
+#[tokio::test]
+async fn who_only_observes_cancels_nothing() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll)
+        .observe_only(true)
+        .cancel(Priority::Low)
+        .priority(|_| Priority::Low);
+    let inner = service_fn(|_: Request<Full<Bytes>>| holding(LARGE_LENGTH));
+    let mut service = MemoryGuardLayer::new(config).layer(inner);
+    let mut asked = task::spawn(service.ready().await.unwrap().call(get()));
+    assert_pending!(asked.poll());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(!asked.is_woken());
+    assert_pending!(asked.poll());
+    assert_eq!(ship.plimsoll.report().guard.cancelled, 0);
+}
+
+/// A body whose length nobody knows, in chunks.
+fn chunked(bytes: usize) -> Request<impl Body<Data = Bytes, Error = Infallible>> {
+    let chunks = std::iter::repeat_n(Bytes::from(vec![7; bytes / 50]), 50);
+    let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+    Request::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+#[tokio::test]
+async fn a_body_that_is_charged_as_it_arrives_is_neither_charged_twice_nor_learned() {
+    let ship = ship();
+    let inner = service_fn(async |request: Request<ChargedBody<_>>| {
+        let _copy = black_box(request.into_body().collect().await.unwrap().to_bytes().to_vec());
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let layer = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).charging_bodies();
+    let mut service = layer.layer(inner);
+    let mut asked = task::spawn(service.ready().await.unwrap().call(chunked(8 * LARGE_LENGTH)));
+    let guessed = ship.held().1;
+    assert_pending!(asked.poll());
+    let held = ship.held().1;
+    // Collected and copied, so that its peak is twice the body: once as charged, once as seen.
+    assert!(held <= 8 * LARGE * 2 + guessed + SLACK, "{held}");
+    drop(assert_ready!(asked.poll()));
+    drop(asked);
+    let memory = ship.route().memory.expect("attributed");
+    assert!(memory.peak_bytes <= 8 * LARGE + SLACK, "{memory:?}");
+    assert_eq!(ship.held(), (0, 0));
+}
+
+#[tokio::test]
+async fn what_an_upload_has_brought_counts_when_the_largest_is_chosen() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    // What it collects was allocated elsewhere, as by a server's reads.
+    let inner = service_fn(async |request: Request<ChargedBody<_>>| {
+        let mut body = std::pin::pin!(request.into_body());
+        let mut kept = Vec::new();
+        while let Some(frame) = body.frame().await {
+            kept.push(frame.unwrap());
+        }
+        std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+    });
+    let mut service = MemoryGuardLayer::new(config).charging_bodies().layer(inner);
+    let mut small = task::spawn(service.ready().await.unwrap().call(chunked(500)));
+    let mut large = task::spawn(service.ready().await.unwrap().call(chunked(8 * LARGE_LENGTH)));
+    assert_pending!(large.poll());
+    assert_pending!(small.poll());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    assert!(large.is_woken() && !small.is_woken());
+}
+
+#[tokio::test]
 async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     struct Endless(#[expect(dead_code, reason = "held")] Vec<u8>);
     impl Body for Endless {
@@ -296,119 +401,200 @@ async fn a_response_that_has_begun_ends_with_an_error_when_it_is_cancelled() {
     assert_eq!((ship.held(), ship.plimsoll.report().guard.cancelled), ((0, 0), 1));
 }
 
-/// How a request comes to its end at one of its awaits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+/// What is done to a request at one of its awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
     Dropped,
     Panics,
     Cancelled,
+    /// Once it is over, to see how many awaits there are.
+    None,
 }
 
-/// The awaits of the handler and of its body; each even one is pending once.
-const AWAITS: u32 = 8;
-const IN_HANDLER: u32 = 4;
+/// Counts the polls of all parts of a request, and panics in the one that is its turn.
+#[derive(Clone, Default)]
+struct Fuse(Arc<(AtomicU64, AtomicU64)>);
 
-/// Holds memory from step to step, and panics at one of them.
-struct Steps {
-    next: u32,
-    panics_at: Option<u32>,
-    held: Vec<u8>,
-}
-
-impl Steps {
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<u32> {
-        let step = self.next;
-        assert_ne!(Some(step), self.panics_at, "boom");
-        self.next += 1;
-        self.held.resize(self.held.len() + 100_000, 1);
-        cx.waker().wake_by_ref();
-        if step.is_multiple_of(2) { Poll::Pending } else { Poll::Ready(step) }
+impl Fuse {
+    fn burns(&self) {
+        if self.0.0.fetch_add(1, Relaxed) + 1 == self.0.1.load(Relaxed) {
+            panic!("boom");
+        }
     }
 }
 
-impl Body for Steps {
+/// Says what it has to say in parts, between which it waits.
+struct Parts {
+    fuse: Fuse,
+    left: Vec<Option<usize>>,
+    _held: Vec<u8>,
+}
+
+impl Parts {
+    fn new(fuse: &Fuse) -> Self {
+        let left = vec![Some(100_000), None, Some(10), None, Some(1_000)];
+        Self { fuse: fuse.clone(), left, _held: black_box(vec![1; 300_000]) }
+    }
+}
+
+impl Body for Parts {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        if this.next >= AWAITS {
-            return Poll::Ready(None);
+        self.fuse.burns();
+        match self.left.pop() {
+            None => Poll::Ready(None),
+            Some(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(vec![1; bytes].into())))),
+            Some(None) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
-        this.step(cx).map(|_| Some(Ok(Frame::data(Bytes::from(vec![1; 40_000])))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
     }
 }
 
-/// Polls a request until it ends, or `end` ends it after so many polls; returns the status and
-/// whether the body was cancelled.
-async fn live_and_end(ship: &Ship, end: End, at: u32) -> (Option<u16>, bool) {
-    let panics_at = (end == End::Panics).then_some(at);
-    let inner = service_fn(move |_: Request<Full<Bytes>>| {
-        let mut steps = Some(Steps { next: 0, panics_at, held: Vec::new() });
-        std::future::poll_fn(move |cx| {
-            let all = steps.as_mut().expect("polled once too often");
-            while all.next < IN_HANDLER {
-                std::task::ready!(all.step(cx));
-            }
-            Poll::Ready(Ok::<_, Infallible>(Response::new(steps.take().expect("as above"))))
-        })
-    });
-    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
-    let mut service = MemoryGuardLayer::new(config).layer(inner);
-    let mut polls = 0;
-    let mut future = Box::pin(service.ready().await.unwrap().call(get()));
-    let mut context = Context::from_waker(std::task::Waker::noop());
-    let mut body = None;
-    loop {
-        if polls == at && end == End::Dropped {
-            return (None, false);
+/// Runs one request up to its `turn`th poll and lets `fate` come over it then; returns how many
+/// polls there were.
+async fn meets<S, R, B>(ship: &Ship, mut service: S, fuse: &Fuse, turn: u64, fate: Fate) -> u64
+where
+    S: Service<Request<Parts>, Response = Response<R>, Error = Infallible>,
+    R: Body<Data = Bytes, Error = MemoryGuardBodyError<B>>,
+    B: std::fmt::Debug,
+{
+    fuse.0.1.store(if fate == Fate::Panics { turn } else { u64::MAX }, Relaxed);
+    let mut ready = task::spawn(());
+    ready.enter(|cx, _| assert!(service.poll_ready(cx).is_ready()));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut answer = Some(Box::pin(service.call(Request::new(Parts::new(fuse)))));
+    let (mut body, mut sent) = (None, Vec::new());
+    for polls in 1.. {
+        if polls == turn && fate == Fate::Dropped {
+            return polls;
         }
-        if polls == at && end == End::Cancelled {
-            ship.use_bytes_at(340 * MB, Duration::from_secs(1)).await;
+        if polls == turn && fate == Fate::Cancelled {
+            ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+            ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
         }
-        polls += 1;
-        match &mut body {
-            None => {
-                if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
-                    body = Some(Box::pin(answer.unwrap()));
+        let polled = catch_unwind(AssertUnwindSafe(|| match (&mut answer, &mut body) {
+            (Some(future), _) => {
+                if let Poll::Ready(response) = future.as_mut().poll(&mut cx) {
+                    let response = response.expect("infallible");
+                    let refused = response.status() == 503;
+                    body = Some(Box::pin(response.into_body()));
+                    answer = None;
+                    return refused;
                 }
+                false
             }
-            Some(response) => {
-                let status = response.status().as_u16();
-                match Pin::new(response.body_mut()).poll_frame(&mut context) {
-                    Poll::Ready(None) => return (Some(status), false),
-                    Poll::Ready(Some(Err(MemoryGuardBodyError::Cancelled))) => {
-                        return (Some(status), true);
+            (None, Some(body)) => match body.as_mut().poll_frame(&mut cx) {
+                Poll::Pending => false,
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(frame)) => match frame {
+                    Ok(frame) => {
+                        sent.push(frame);
+                        body.is_end_stream()
                     }
-                    _ => {}
+                    Err(error) => {
+                        assert!(matches!(error, MemoryGuardBodyError::Cancelled));
+                        true
+                    }
+                },
+            },
+            (None, None) => unreachable!("one of them is there"),
+        }));
+        match polled {
+            Ok(ended) => {
+                assert!(ended || polls != turn || fate != Fate::Cancelled, "ended at once");
+                if ended {
+                    return polls;
                 }
             }
+            Err(_) => return polls,
         }
     }
+    unreachable!()
 }
 
 #[tokio::test]
-async fn whatever_ends_a_request_at_whichever_await_nothing_is_left_behind() {
-    for end in [End::Dropped, End::Panics, End::Cancelled] {
-        for at in 0..AWAITS {
-            let ship = ship();
-            let ended = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(
-                live_and_end(&ship, end, at),
-            ));
-            match (end, ended.await) {
-                (End::Dropped, Ok((None, false))) | (End::Panics, Err(_)) => {}
-                (End::Cancelled, Ok((Some(503), false))) => {
-                    assert_eq!(ship.plimsoll.report().guard.cancelled, 1, "at {at}");
+async fn whatever_comes_over_a_request_at_any_await_leaves_nothing_behind() {
+    for charging in [false, true] {
+        let mut most = u64::MAX;
+        for fate in [Fate::None, Fate::Dropped, Fate::Panics, Fate::Cancelled] {
+            let mut turn = 0;
+            while turn < most {
+                turn += 1;
+                let ship = ship();
+                let fuse = Fuse::default();
+                let config = GuardConfig::new(&ship.plimsoll)
+                    .cancel(Priority::Low)
+                    .priority(|_| Priority::Low);
+                let layer = MemoryGuardLayer::new(config);
+                let burns = fuse.clone();
+                let polls = if charging {
+                    let inner = service_fn(move |request: Request<ChargedBody<Parts>>| {
+                        collects(burns.clone(), request.into_body())
+                    });
+                    let service = layer.charging_bodies().layer(inner);
+                    meets(&ship, service, &fuse, turn, fate).await
+                } else {
+                    let inner = service_fn(move |request: Request<Parts>| {
+                        collects(burns.clone(), request.into_body())
+                    });
+                    meets(&ship, layer.layer(inner), &fuse, turn, fate).await
+                };
+                let guard = ship.plimsoll.report().guard;
+                let case = format!("{fate:?} at {turn}, charging: {charging}");
+                assert_eq!(ship.held(), (0, 0), "{case}");
+                let route = ship.route();
+                let live = route.memory.map_or(0, |memory| memory.live_bytes);
+                assert_eq!((route.in_flight, route.reserved_bytes, live), (0, 0, 0), "{case}");
+                assert_eq!(guard.cancelled, u64::from(fate == Fate::Cancelled), "{case}");
+                if fate == Fate::None {
+                    most = polls;
                 }
-                (End::Cancelled, Ok((Some(200), true))) => assert!(at > 0, "it had begun"),
-                (_, ended) => panic!("{end:?} at {at}: {ended:?}"),
             }
-            assert_eq!(ship.held(), (0, 0), "{end:?} at {at}");
-            let live = ship.route().memory.map_or(0, |memory| memory.live_bytes);
-            assert_eq!(live, 0, "{end:?} at {at}");
+            assert!(most > 8, "{most} polls");
         }
     }
+}
+
+async fn collects<B: Body<Data = Bytes, Error: std::fmt::Debug>>(
+    fuse: Fuse,
+    body: B,
+) -> Result<Response<Parts>, Infallible> {
+    let mut body = std::pin::pin!(body);
+    let mut kept = Vec::new();
+    while let Some(frame) = body.frame().await {
+        kept.push(frame.unwrap().into_data().unwrap().to_vec());
+        tokio::task::yield_now().await;
+        fuse.burns();
+    }
+    tokio::task::yield_now().await;
+    Ok(Response::new(Parts::new(&fuse)))
+}
+
+#[tokio::test]
+async fn a_cancellation_that_nobody_took_notice_of_ends_with_the_pressure() {
+    let ship = ship();
+    let config = GuardConfig::new(&ship.plimsoll).cancel(Priority::Low).priority(|_| Priority::Low);
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Parts::new(&Fuse::default())))
+    });
+    let service = MemoryGuardLayer::new(config).layer(inner);
+    // A server does not ask for more while its client does not read.
+    let mut body = Box::pin(service.oneshot(get()).await.unwrap().into_body());
+    ship.use_bytes_at(310 * MB, Duration::ZERO).await;
+    ship.use_bytes_at(310 * MB, Duration::from_millis(600)).await;
+    ship.use_bytes_at(50 * MB, Duration::from_millis(100)).await;
+    ship.use_bytes_at(50 * MB, Duration::from_millis(600)).await;
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(ship.plimsoll.report().guard.cancelled, 0);
 }

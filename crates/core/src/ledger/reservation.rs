@@ -115,6 +115,9 @@ impl Reservation {
             self.ledger.count_raised(bytes, counts);
         }
         self.bytes += bytes;
+        if let Some(watch) = self.watch() {
+            watch.absorbed(self.bytes);
+        }
     }
 
     /// Notes that `bytes` of a body are held in memory until this is dropped. They show as
@@ -184,6 +187,14 @@ impl Reservation {
             watch.wake_on_cancel(waker);
             watch.is_cancelled()
         })
+    }
+
+    /// The request is not to be cancelled any more, since that would free nothing: what it holds is
+    /// on its way to the client.
+    pub fn spare(&self) {
+        if let Some(watch) = self.watch() {
+            watch.spare();
+        }
     }
 
     /// The note that the watch was begun with; 0 without one.

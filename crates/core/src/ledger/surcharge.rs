@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Granted, LARGEST_COST_BYTES, Ledger, Refusal};
-use crate::{lines::Priority, routes::Route};
+use crate::{lines::Priority, routes::Route, watchlist::Watch};
 
 /// Bytes charged to a request while it runs, beyond what it was admitted for; dropping it gives
 /// them back, once. It is no request of its own: it counts as neither admitted nor finished.
@@ -82,6 +82,10 @@ impl Surcharge {
     fn charged(&self, more: u64) {
         self.bytes.fetch_add(more, Relaxed);
         self.ledger.count_raised(more, self.route_index());
+        // Whose body it is: that of the request whose code asks for it.
+        if let Some(watch) = Watch::current(self.ledger) {
+            watch.surcharged(more);
+        }
     }
 
     pub(super) fn ledger(&self) -> &'static Ledger {

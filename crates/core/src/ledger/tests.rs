@@ -217,6 +217,29 @@ fn when_a_line_comes_near_a_thread_gives_its_credit_up_with_its_next_step() {
 }
 
 #[test]
+fn a_credit_that_is_too_large_by_new_terms_shrinks_with_the_next_request_and_does_not_grow() {
+    let ledger = ledger();
+    ledger.publish(&verdict(GB, GB, GB));
+    let mut held = vec![reserve(ledger, 10_000, Priority::Normal).expect("far from any line")];
+    let before = ledger.account.granted();
+    // Room for a credit still, but for a smaller one than this thread has.
+    let threads = threads_seen().max(1) as u64;
+    let most = LEAST_CREDIT_BYTES + 1_000;
+    let room = most * CREDIT_ROOM_SHARE * threads;
+    let cap = before + room;
+    ledger.publish(&verdict(cap, cap, cap));
+    for turn in 1..=20_u64 {
+        held.push(reserve(ledger, 1_000, Priority::Normal).expect("far from any line"));
+        let promised = 10_000 + turn * 1_000;
+        assert_eq!(ledger.reserved_bytes(), promised);
+        let credit = ledger.account.granted() - promised;
+        assert!(credit <= most, "{credit} bytes of credit after {turn}");
+    }
+    drop(held);
+    assert_eq!(ledger.reserved_bytes(), 0);
+}
+
+#[test]
 fn a_thread_is_not_refused_for_its_own_credit() {
     let ledger = ledger();
     ledger.publish(&verdict(GB, GB, GB));
