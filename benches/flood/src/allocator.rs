@@ -27,7 +27,7 @@ impl Allocator {
         }
     }
 
-    /// The name of the server on it.
+    /// The name of the server on it that counts nothing.
     pub(crate) fn program(self) -> String {
         format!("flood-server-{}", self.as_str())
     }

@@ -26,6 +26,9 @@ pub enum Guard {
     PlimsollTuned,
     /// Plimsoll, told nothing: costs are learned by the attributing allocator.
     PlimsollLearned,
+    /// Plimsoll, told half of the truth as `plimsoll-half` is, with the attributing allocator and
+    /// allowed to cancel requests: what a wrong declaration can still be saved by.
+    PlimsollHalfWatched,
 }
 
 /// A guard that does not exist.
@@ -39,13 +42,23 @@ impl Guard {
             Self::None => 100,
             Self::Poll(_) | Self::Reserve | Self::Memlim => 80,
             // Plimsoll's default critical threshold in a small container; the oracle gets the same.
-            Self::Conc | Self::Plimsoll { .. } | Self::PlimsollTuned | Self::PlimsollLearned => 85,
+            Self::Conc
+            | Self::Plimsoll { .. }
+            | Self::PlimsollTuned
+            | Self::PlimsollLearned
+            | Self::PlimsollHalfWatched => 85,
         }
     }
 
     /// The line in bytes of usage.
     pub fn line_bytes(self, limit_bytes: u64) -> u64 {
         limit_bytes / 100 * self.line_percent()
+    }
+
+    /// Whether its server counts what each request allocates. The others run without the counting
+    /// allocator, so that they show nothing of it.
+    pub fn is_attributed(self) -> bool {
+        matches!(self, Self::PlimsollLearned | Self::PlimsollHalfWatched)
     }
 
     /// Whether it decides from measured usage alone, so that it cannot shed before its line.
@@ -67,6 +80,7 @@ impl fmt::Display for Guard {
             Self::Plimsoll { declared_percent } => f.pad(&format!("plimsoll:{declared_percent}")),
             Self::PlimsollTuned => f.pad("plimsoll-tuned"),
             Self::PlimsollLearned => f.pad("plimsoll-learned"),
+            Self::PlimsollHalfWatched => f.pad("plimsoll-half-watched"),
         }
     }
 }
@@ -85,6 +99,7 @@ impl FromStr for Guard {
             "plimsoll-half" => Self::Plimsoll { declared_percent: 50 },
             "plimsoll-tuned" => Self::PlimsollTuned,
             "plimsoll-learned" => Self::PlimsollLearned,
+            "plimsoll-half-watched" => Self::PlimsollHalfWatched,
             _ => {
                 let (kind, number) = text.split_once(':').ok_or_else(unknown)?;
                 match (kind, number.parse::<u64>()) {
@@ -104,7 +119,7 @@ impl fmt::Display for UnknownGuard {
         write!(
             f,
             "no guard {:?}; there are none, poll:MS, reserve, memlim, conc, plimsoll, plimsoll-half, \
-             plimsoll:PERCENT, plimsoll-tuned and plimsoll-learned",
+             plimsoll:PERCENT, plimsoll-half-watched, plimsoll-tuned and plimsoll-learned",
             self.0
         )
     }
@@ -130,6 +145,7 @@ mod tests {
             "plimsoll:200",
             "plimsoll-tuned",
             "plimsoll-learned",
+            "plimsoll-half-watched",
         ] {
             assert_eq!(name.parse::<Guard>().unwrap().to_string(), name);
         }

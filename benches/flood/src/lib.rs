@@ -9,5 +9,5 @@ mod server;
 
 pub use self::{
     guard::{Guard, MB, UnknownGuard},
-    server::serve,
+    server::{serve, tuning},
 };

@@ -90,7 +90,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         for variant in &plan.variants {
             for run in 0..plan.runs {
                 if let Some(why) = programs.missing(*variant) {
-                    println!("{:<17}{:<10}skipped: {why}", variant.guard, variant.allocator);
+                    println!("{:<23}{:<10}skipped: {why}", variant.guard, variant.allocator);
                     break;
                 }
                 let outcome = flood::run(&plan, &programs, *profile, *variant, run).await?;

@@ -44,8 +44,9 @@ impl Server {
         command.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(group.members());
         match variant.guard {
             Protector::Guard(guard) => {
+                let program = variant.program().ok_or("no program serves this variant")?;
                 command
-                    .arg(programs.server(variant.allocator))
+                    .arg(programs.server(&program))
                     .args(["--guard", &guard.to_string()])
                     .args(["--limit-bytes", &plan.limit_bytes.to_string()])
                     .args(["--request-bytes", &(REQUEST_MB * MB).to_string()])

@@ -1,13 +1,13 @@
 //! The servers, built by a call of cargo: `cargo run` builds only the program that it runs.
 
 use std::{
+    collections::BTreeSet,
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{
-    allocator::Allocator,
     options::Plan,
     variant::{Protector, Variant},
 };
@@ -25,14 +25,10 @@ impl Programs {
         // <target>/<profile directory>/plimsoll-flood
         let folder = this.parent().ok_or("this program stands in no folder")?.to_owned();
         let target = folder.parent().ok_or("profiles stand below the target folder")?;
-        let mut allocators: Vec<Allocator> = Vec::new();
-        for variant in plan.variants.iter().filter(|variant| variant.allocator != Allocator::V8) {
-            if !allocators.contains(&variant.allocator) {
-                allocators.push(variant.allocator);
-            }
-        }
-        if !allocators.is_empty() {
-            build(&folder, target, &allocators)?;
+        let programs: BTreeSet<String> =
+            plan.variants.iter().filter_map(|variant| variant.program()).collect();
+        if !programs.is_empty() {
+            build(&folder, target, &programs)?;
         }
         let wants_fastify =
             plan.variants.iter().any(|variant| matches!(variant.guard, Protector::Fastify(_)));
@@ -53,8 +49,8 @@ impl Programs {
         &self.folder
     }
 
-    pub(crate) fn server(&self, allocator: Allocator) -> PathBuf {
-        self.folder.join(allocator.program())
+    pub(crate) fn server(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
     }
 
     pub(crate) fn fastify(&self) -> Option<&Path> {
@@ -62,7 +58,7 @@ impl Programs {
     }
 }
 
-fn build(folder: &Path, target: &Path, allocators: &[Allocator]) -> Result<(), String> {
+fn build(folder: &Path, target: &Path, programs: &BTreeSet<String>) -> Result<(), String> {
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
@@ -75,8 +71,8 @@ fn build(folder: &Path, target: &Path, allocators: &[Allocator]) -> Result<(), S
         .arg("--target-dir")
         .arg(target)
         .stdin(Stdio::null());
-    for allocator in allocators {
-        command.args(["--bin", &allocator.program()]);
+    for program in programs {
+        command.args(["--bin", program]);
     }
     let status = command.status().map_err(|error| format!("cargo does not start: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("the servers do not build: {status}")) }

@@ -3,7 +3,7 @@
 use crate::{options::Plan, outcome::Outcome, profile::Profile};
 
 pub(crate) const HEAD: &str = "\
-variant          allocator verdict          peak  goodput/s  of best    at end  first shed   \
+variant                allocator verdict          peak  goodput/s  of best    at end  first shed   \
 livez lost  p99 200   p99 503   shed/s";
 
 pub(crate) fn title(profile: Profile, plan: &Plan) -> String {
@@ -23,7 +23,7 @@ pub(crate) fn row(outcome: &Outcome) -> String {
         _ => format!("@{:.0} ms", shed * 1e3),
     });
     format!(
-        "{:<17}{:<10}{verdict:<16}{:>5}{:>11.1}{:>9.3}{:>10.1}{:>12}{:>13}{:>9}{:>10}{:>9.0}",
+        "{:<23}{:<10}{verdict:<16}{:>5}{:>11.1}{:>9.3}{:>10.1}{:>12}{:>13}{:>9}{:>10}{:>9.0}",
         outcome.guard,
         outcome.allocator,
         shown(peak.map(|share| format!("{:.0}%", share * 100.0))),

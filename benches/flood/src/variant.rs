@@ -12,6 +12,19 @@ pub(crate) struct Variant {
     pub(crate) allocator: Allocator,
 }
 
+impl Variant {
+    /// The name of the program that serves; Fastify is none of ours.
+    pub(crate) fn program(self) -> Option<String> {
+        match self.guard {
+            Protector::Guard(guard) if guard.is_attributed() => {
+                Some(format!("{}-attributing", self.allocator.program()))
+            }
+            Protector::Guard(_) => Some(self.allocator.program()),
+            Protector::Fastify(_) => None,
+        }
+    }
+}
+
 /// What protects a server: a guard of our server, or another server with its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protector {
@@ -42,14 +55,17 @@ impl Protector {
     pub(crate) fn is_plimsoll(self) -> bool {
         matches!(
             self,
-            Self::Guard(Guard::Plimsoll { .. } | Guard::PlimsollTuned | Guard::PlimsollLearned)
+            Self::Guard(
+                Guard::Plimsoll { .. }
+                    | Guard::PlimsollTuned
+                    | Guard::PlimsollLearned
+                    | Guard::PlimsollHalfWatched
+            )
         )
     }
 
     /// All rows of the tables, in their order.
-    ///
-    /// ATTRIBUTION: `plimsoll-learned` comes here when the servers can learn costs.
-    pub(crate) const NAMES: [&str; 11] = [
+    pub(crate) const NAMES: [&str; 13] = [
         "none",
         "poll:1000",
         "poll:10",
@@ -58,6 +74,8 @@ impl Protector {
         "conc",
         "plimsoll",
         "plimsoll-half",
+        "plimsoll-half-watched",
+        "plimsoll-learned",
         "plimsoll-tuned",
         "fastify:1000",
         "fastify:10",
@@ -93,6 +111,22 @@ impl Serialize for Protector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_told_by_attribution_is_served_by_a_program_that_counts() {
+        for name in Protector::NAMES {
+            let guard: Protector = name.parse().unwrap();
+            let program = Variant { guard, allocator: Allocator::Jemalloc }.program();
+            let expected = match name {
+                "plimsoll-half-watched" | "plimsoll-learned" => {
+                    Some("flood-server-jemalloc-attributing")
+                }
+                name if name.starts_with("fastify") => None,
+                _ => Some("flood-server-jemalloc"),
+            };
+            assert_eq!(program.as_deref(), expected, "{name}");
+        }
+    }
 
     #[test]
     fn every_row_is_read_back_from_its_name() {

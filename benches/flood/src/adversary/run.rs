@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(crate) const HEAD: &str = "\
-adversary           variant          allocator verdict          peak  \
+adversary           variant                allocator verdict          peak  \
 honest served/refused/failed  livez lost  attack served/refused/failed";
 
 /// The figures of one attack.
@@ -114,7 +114,7 @@ pub(crate) fn row(attacked: &Attacked) -> String {
     let peak = attacked.peak_bytes.map(|peak| peak as f64 / attacked.limit_bytes as f64);
     let peak = peak.map_or_else(|| "n/a".to_owned(), |peak| format!("{:.0}%", peak * 100.0));
     format!(
-        "{adversary:<20}{:<17}{:<10}{:<16}{peak:>5}{:>30}{:>12}{:>30}",
+        "{adversary:<20}{:<23}{:<10}{:<16}{peak:>5}{:>30}{:>12}{:>30}",
         variant.guard,
         variant.allocator,
         verdict.shown(),

@@ -2,7 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    plimsoll_flood::serve(|| {
-        plimsoll::alloc::glibc::fix_mmap_threshold(1 << 20);
-    })
+    plimsoll_flood::serve(plimsoll_flood::tuning::glibc)
 }

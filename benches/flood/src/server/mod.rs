@@ -5,6 +5,7 @@ mod hold;
 mod peers;
 mod pressure;
 mod protect;
+pub mod tuning;
 mod usage;
 
 use std::{

@@ -32,17 +32,16 @@ pub(super) fn wrap(
             return plimsoll(work, Some(declared_percent), options, background);
         }
         Guard::PlimsollTuned => return plimsoll(work, Some(100), options, background),
-        // ATTRIBUTION: to be enabled together with `plimsoll_alloc::Attributing` as the global
-        // allocator of the servers; `start()` then learns costs by itself, and nothing else is
-        // needed than to declare none.
-        Guard::PlimsollLearned => return Err("costs cannot be learned yet".into()),
+        Guard::PlimsollLearned => return plimsoll(work, None, options, background),
+        Guard::PlimsollHalfWatched => return plimsoll(work, Some(50), options, background),
     };
     // Probes are not shed by any of them.
     let probes = Router::new().route("/livez", get(async || "live\n"));
     Ok((guarded.merge(probes), Protection::default()))
 }
 
-/// Plimsoll as an application has it: defaults, both layers, and a cost where it is known.
+/// Plimsoll as an application has it: defaults, both layers, bodies charged as they arrive, and a
+/// cost where it is known.
 fn plimsoll(
     work: Router,
     declared_percent: Option<u64>,
@@ -53,11 +52,21 @@ fn plimsoll(
     let registration =
         options.prune_background.then(|| registry.register("background", background.clone()));
     let plimsoll = Plimsoll::builder().registry(registry).start()?;
+    // `start` takes the counting allocator for what it finds, so a row would not tell of a server
+    // that was built with the wrong one.
+    if plimsoll.allocation_meter().is_some() != options.guard.is_attributed() {
+        return Err(format!("this program does not serve {}", options.guard).into());
+    }
     let mut config = GuardConfig::new(&plimsoll);
+    if options.guard == Guard::PlimsollHalfWatched {
+        config = config.cancel(Priority::Normal);
+    }
     if let Some(percent) = declared_percent {
         config = config
             .cost(move |head| hold::cost(head.method, head.uri).map(|bytes| bytes / 100 * percent));
     }
-    let app = work.layer(MemoryGuardLayer::new(config)).layer(MonitorRouteLayer::new(&plimsoll));
+    let app = work
+        .layer(MemoryGuardLayer::new(config).charging_bodies())
+        .layer(MonitorRouteLayer::new(&plimsoll));
     Ok((app, Protection { _plimsoll: Some(plimsoll), _background: registration }))
 }

@@ -1,0 +1,18 @@
+//! The documented call by which an application sets up its allocator, one for each.
+
+use std::time::Duration;
+
+/// Large buffers outside of the heap.
+pub fn glibc() {
+    plimsoll::alloc::glibc::fix_mmap_threshold(1 << 20);
+}
+
+/// Free pages given back in the background.
+pub fn jemalloc() {
+    plimsoll::alloc::jemalloc::give_back_after(Duration::ZERO);
+}
+
+/// Free pages given back as they are freed.
+pub fn mimalloc() {
+    plimsoll::alloc::mimalloc::purge_after(Duration::ZERO);
+}
