@@ -12,7 +12,7 @@ pub fn jemalloc() {
     plimsoll::alloc::jemalloc::give_back_after(Duration::ZERO);
 }
 
-/// Free pages given back as they are freed.
+/// No huge pages: a block of a few MB would make up to 4 MB more resident than it has.
 pub fn mimalloc() {
-    plimsoll::alloc::mimalloc::purge_after(Duration::ZERO);
+    plimsoll::alloc::mimalloc::forbid_huge_pages();
 }
