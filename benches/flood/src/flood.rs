@@ -39,6 +39,17 @@ pub(crate) async fn run(
     variant: Variant,
     run: u32,
 ) -> Result<Outcome, String> {
+    let raw = flood(plan, programs, profile, variant).await?;
+    Ok(Outcome::of(plan, profile, variant, run, &raw))
+}
+
+/// All that was seen of one flood.
+pub(crate) async fn flood(
+    plan: &Plan,
+    programs: &Programs,
+    profile: Profile,
+    variant: Variant,
+) -> Result<Raw, String> {
     let told = |error: io::Error| error.to_string();
     let group = MemoryGroup::with_limit(plan.limit_bytes)?;
     // After the group, so that it is ended first.
@@ -71,8 +82,7 @@ pub(crate) async fn run(
     if let Some(path) = &plan.trace {
         write_trace(path, &samples).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let raw = Raw { idle_bytes, peak_bytes: group.peak(), verdict, seen, probes, samples };
-    Ok(Outcome::of(plan, profile, variant, run, raw))
+    Ok(Raw { idle_bytes, peak_bytes: group.peak(), verdict, seen, probes, samples })
 }
 
 /// What became of a server that ended at a time, or did not.

@@ -12,12 +12,14 @@ mod client;
 mod flood;
 mod group;
 mod http;
+mod matrix;
 mod options;
 mod outcome;
 mod process;
 mod profile;
 mod programs;
 mod sampler;
+mod soak;
 mod table;
 mod variant;
 
@@ -29,9 +31,11 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    adversary::Attacked,
-    options::{Options, Plan},
+    adversary::{Adversary, Attacked},
+    options::{Options, Plan, Work},
+    outcome::{Outcome, Verdict},
     programs::Programs,
+    soak::Minute,
     variant::Protector,
 };
 
@@ -75,17 +79,49 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan::of(options)?;
-    group::MemoryGroup::with_limit(plan.limit_bytes)
-        .map_err(|why| format!("no memory cgroup can be made here (this needs root): {why}"))?;
-    let programs = Programs::build(&plan)?;
-    if !plan.adversaries.is_empty() {
-        let attacked = attack(&plan, &programs).await?;
-        write_json(options, &attacked)?;
-        return Ok(ExitCode::SUCCESS);
+    if let Err(why) = group::MemoryGroup::with_limit(plan.limit_bytes) {
+        let why = format!("no memory cgroup can be made here (this needs root): {why}");
+        // CI runs in places that allow none; whoever asks for figures has to be told.
+        if plan.work == Work::Quick {
+            println!("skipped: {why}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        return Err(why.into());
     }
+    let programs = Programs::build(&plan)?;
+    match &plan.work {
+        Work::Attack(adversaries) => {
+            let attacked = attack(&plan, &programs, adversaries).await?;
+            write_json(options, &attacked)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Work::Matrix(limits) => {
+            let outcomes = matrix(&plan, &programs, limits).await?;
+            write_json(options, &outcomes)?;
+            Ok(succeeded(matrix::all_lived(&outcomes)))
+        }
+        Work::Soak => {
+            let soaked = soak(&plan, &programs).await?;
+            write_json(options, &soaked)?;
+            let lived = soaked.iter().all(|(outcome, _)| outcome.verdict == Verdict::Survived);
+            Ok(succeeded(lived))
+        }
+        Work::Tables | Work::Quick => {
+            let outcomes = tables(&plan, &programs).await?;
+            write_json(options, &outcomes)?;
+            Ok(if plan.work == Work::Quick { quick_verdict(&outcomes) } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+fn succeeded(lived: bool) -> ExitCode {
+    if lived { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn tables(plan: &Plan, programs: &Programs) -> Result<Vec<Outcome>, String> {
     let mut outcomes = Vec::new();
     for profile in &plan.profiles {
-        println!("{}", table::title(*profile, &plan));
+        println!("{}", table::title(*profile, plan));
         println!("{}", table::HEAD);
         for variant in &plan.variants {
             for run in 0..plan.runs {
@@ -93,22 +129,73 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
                     println!("{:<23}{:<10}skipped: {why}", variant.guard, variant.allocator);
                     break;
                 }
-                let outcome = flood::run(&plan, &programs, *profile, *variant, run).await?;
+                let outcome = flood::run(plan, programs, *profile, *variant, run).await?;
                 println!("{}", table::row(&outcome));
                 outcomes.push(outcome);
             }
         }
         println!();
     }
-    write_json(options, &outcomes)?;
-    Ok(if plan.quick { quick_verdict(&outcomes) } else { ExitCode::SUCCESS })
+    Ok(outcomes)
 }
 
-async fn attack(plan: &Plan, programs: &Programs) -> Result<Vec<Attacked>, String> {
+async fn matrix(plan: &Plan, programs: &Programs, limits: &[u64]) -> Result<Vec<Outcome>, String> {
+    println!("matrix: {} s, {} runs of each", plan.seconds, plan.runs);
+    println!("{}", matrix::HEAD);
+    let mut outcomes = Vec::new();
+    for limit_bytes in limits {
+        let plan = Plan { limit_bytes: *limit_bytes, ..plan.clone() };
+        for profile in &plan.profiles {
+            for variant in &plan.variants {
+                if let Some(why) = programs.missing(*variant) {
+                    println!("{:<23}{:<10}skipped: {why}", variant.guard, variant.allocator);
+                    continue;
+                }
+                let begin = outcomes.len();
+                for run in 0..plan.runs {
+                    outcomes.push(flood::run(&plan, programs, *profile, *variant, run).await?);
+                }
+                println!("{}", matrix::row(&outcomes[begin..]));
+            }
+        }
+    }
+    println!("{}", matrix::summary(&outcomes));
+    Ok(outcomes)
+}
+
+async fn soak(plan: &Plan, programs: &Programs) -> Result<Vec<(Outcome, Vec<Minute>)>, String> {
+    let mut soaked = Vec::new();
+    for profile in &plan.profiles {
+        for variant in &plan.variants {
+            if let Some(why) = programs.missing(*variant) {
+                println!("{:<23}{:<10}skipped: {why}", variant.guard, variant.allocator);
+                continue;
+            }
+            println!("{}", table::title(*profile, plan));
+            let raw = flood::flood(plan, programs, *profile, *variant).await?;
+            let outcome = Outcome::of(plan, *profile, *variant, 0, &raw);
+            println!("{}\n{}\n", table::HEAD, table::row(&outcome));
+            println!("{}", soak::HEAD);
+            let minutes = soak::minutes(&raw, plan.seconds);
+            for (turn, minute) in minutes.iter().enumerate() {
+                println!("{}", soak::row(turn + 1, minute));
+            }
+            println!();
+            soaked.push((outcome, minutes));
+        }
+    }
+    Ok(soaked)
+}
+
+async fn attack(
+    plan: &Plan,
+    programs: &Programs,
+    adversaries: &[Adversary],
+) -> Result<Vec<Attacked>, String> {
     println!("adversaries: limit {} MB, {} s", plan.limit_bytes / MB, plan.seconds);
     println!("{}", adversary::HEAD);
     let mut all = Vec::new();
-    for adversary in &plan.adversaries {
+    for adversary in adversaries {
         for variant in &plan.variants {
             // Only where it is meant to show that the attack is one.
             if variant.guard == Protector::Guard(Guard::None) && !adversary.kills() {
@@ -130,8 +217,8 @@ fn write_json(options: &Options, figures: &impl Serialize) -> Result<(), Box<dyn
 }
 
 /// For CI: the control has to die, or the flood shows nothing, and Plimsoll has to live.
-fn quick_verdict(outcomes: &[outcome::Outcome]) -> ExitCode {
-    let faults: Vec<String> = outcomes.iter().filter_map(outcome::Outcome::fault).collect();
+fn quick_verdict(outcomes: &[Outcome]) -> ExitCode {
+    let faults: Vec<String> = outcomes.iter().filter_map(Outcome::fault).collect();
     for fault in &faults {
         println!("FAILED: {fault}");
     }

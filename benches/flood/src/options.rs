@@ -12,6 +12,8 @@ use crate::{
 
 /// Seconds of a flood for CI.
 const QUICK_SECONDS: u64 = 3;
+/// Limits of the matrix, in MB.
+const MATRIX_LIMITS_MB: [u64; 2] = [256, 512];
 
 #[derive(Clone, Debug, Parser)]
 #[command(about = "Floods servers in small memory cgroups; needs root")]
@@ -37,6 +39,14 @@ pub(crate) struct Options {
     /// A short flood of each kind; fails unless the unguarded server dies and Plimsoll lives
     #[arg(long, conflicts_with_all = ["variant", "allocator", "seconds"])]
     quick: bool,
+    /// Counts who lives: every profile on every allocator at 256 and 512 MB, a line for all runs of
+    /// each; fails when a server was killed or hung
+    #[arg(long, conflicts_with_all = ["quick", "adversary", "limit_mb", "trace"])]
+    matrix: bool,
+    /// One long flood of one profile, told minute by minute
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440),
+          conflicts_with_all = ["quick", "adversary", "matrix", "seconds", "runs"])]
+    soak: Option<u64>,
     /// Attacks Plimsoll, and an unguarded server where that one should die, in place of a flood
     #[arg(long, value_name = "NAME|all", value_delimiter = ',', conflicts_with_all = ["quick", "profile", "runs"])]
     adversary: Vec<AdversaryName>,
@@ -82,15 +92,25 @@ impl FromStr for AdversaryName {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) limit_bytes: u64,
+    pub(crate) work: Work,
     pub(crate) profiles: Vec<Profile>,
-    /// In place of the profiles, where there are any.
-    pub(crate) adversaries: Vec<Adversary>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) runs: u32,
     pub(crate) seconds: u64,
-    pub(crate) quick: bool,
     pub(crate) trace: Option<PathBuf>,
     pub(crate) env: Vec<(String, String)>,
+}
+
+/// What is done with the profiles and variants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Tables,
+    Quick,
+    /// These limits, in bytes.
+    Matrix(Vec<u64>),
+    Soak,
+    /// In place of the profiles.
+    Attack(Vec<Adversary>),
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -100,20 +120,16 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 impl Plan {
     pub(crate) fn of(options: &Options) -> Result<Self, String> {
+        let work = Work::of(options);
         let mut protectors = options.variant.clone();
-        if options.quick || (protectors.is_empty() && !options.adversary.is_empty()) {
-            protectors = vec![
-                Protector::Guard(Guard::None),
-                Protector::Guard(Guard::Plimsoll { declared_percent: 100 }),
-            ];
-        } else if protectors.is_empty() {
-            protectors = all_protectors();
+        if protectors.is_empty() {
+            protectors = work.protectors();
         }
         let variants: Vec<Variant> = protectors
             .into_iter()
             .flat_map(|guard| {
                 options
-                    .allocators_of(guard)
+                    .allocators_of(guard, &work)
                     .into_iter()
                     .map(move |allocator| Variant { guard, allocator })
             })
@@ -121,41 +137,72 @@ impl Plan {
         if variants.is_empty() {
             return Err("there is nothing to run: fastify brings its own allocator".to_owned());
         }
-        let profiles = if options.profile.is_empty() {
-            Profile::ALL.to_vec()
-        } else {
-            options.profile.clone()
+        let profiles = match (options.profile.as_slice(), &work) {
+            ([], Work::Soak) => vec![Profile::Open],
+            ([], _) => Profile::ALL.to_vec(),
+            ([_, _, ..], Work::Soak) => return Err("a soak is of one profile".to_owned()),
+            (chosen, _) => chosen.to_vec(),
         };
-        let adversaries = options.adversary.iter().flat_map(|name| match name {
-            AdversaryName::All => Adversary::value_variants().to_vec(),
-            AdversaryName::One(adversary) => vec![*adversary],
-        });
+        let seconds = match (&work, options.soak) {
+            (Work::Quick, _) => QUICK_SECONDS,
+            (_, Some(minutes)) => minutes * 60,
+            (_, None) => options.seconds,
+        };
         Ok(Self {
-            adversaries: adversaries.collect(),
+            work,
             limit_bytes: options.limit_mb * MB,
             profiles,
             variants,
             runs: options.runs,
-            seconds: if options.quick { QUICK_SECONDS } else { options.seconds },
-            quick: options.quick,
+            seconds,
             trace: options.trace.clone(),
             env: options.env.clone(),
         })
     }
 }
 
+impl Work {
+    fn of(options: &Options) -> Self {
+        let adversaries = options.adversary.iter().flat_map(|name| match name {
+            AdversaryName::All => Adversary::value_variants().to_vec(),
+            AdversaryName::One(adversary) => vec![*adversary],
+        });
+        let adversaries: Vec<Adversary> = adversaries.collect();
+        if !adversaries.is_empty() {
+            Self::Attack(adversaries)
+        } else if options.quick {
+            Self::Quick
+        } else if options.matrix {
+            Self::Matrix(MATRIX_LIMITS_MB.map(|limit| limit * MB).to_vec())
+        } else if options.soak.is_some() {
+            Self::Soak
+        } else {
+            Self::Tables
+        }
+    }
+
+    /// Whom it is done to when nobody says.
+    fn protectors(&self) -> Vec<Protector> {
+        let plimsoll = Protector::Guard(Guard::Plimsoll { declared_percent: 100 });
+        match self {
+            Self::Tables => all_protectors(),
+            Self::Quick | Self::Attack(_) => vec![Protector::Guard(Guard::None), plimsoll],
+            Self::Matrix(_) => vec![plimsoll, Protector::Guard(Guard::PlimsollTuned)],
+            Self::Soak => vec![plimsoll],
+        }
+    }
+}
+
 impl Options {
-    fn allocators_of(&self, guard: Protector) -> Vec<Allocator> {
+    fn allocators_of(&self, guard: Protector, work: &Work) -> Vec<Allocator> {
         match guard {
             Protector::Fastify(_) if self.allocator.is_empty() => vec![Allocator::V8],
             Protector::Fastify(_) => Vec::new(),
             Protector::Guard(_) if !self.allocator.is_empty() => self.allocator.clone(),
-            Protector::Guard(_)
-                if guard.is_plimsoll() && !self.quick && self.adversary.is_empty() =>
-            {
-                Allocator::RUST.to_vec()
-            }
-            Protector::Guard(_) => vec![Allocator::Glibc],
+            Protector::Guard(_) => match work {
+                Work::Tables | Work::Matrix(_) if guard.is_plimsoll() => Allocator::RUST.to_vec(),
+                _ => vec![Allocator::Glibc],
+            },
         }
     }
 }
@@ -204,6 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn the_matrix_is_plimsoll_on_every_allocator_in_every_profile_at_both_limits() {
+        let plan = plan(&["--matrix", "--runs", "5"]);
+        assert_eq!(plan.work, Work::Matrix(vec![256 * MB, 512 * MB]));
+        assert_eq!((plan.profiles.len(), plan.variants.len(), plan.runs), (5, 6, 5));
+        assert!(plan.variants.iter().all(|variant| variant.guard.is_plimsoll()));
+    }
+
+    #[test]
+    fn a_soak_is_of_one_profile_and_lasts_for_minutes() {
+        let minutes = plan(&["--soak", "3"]);
+        assert_eq!((minutes.profiles.as_slice(), minutes.seconds), (&[Profile::Open][..], 180));
+        assert_eq!(minutes.variants.len(), 1);
+        assert_eq!(plan(&["--soak", "1", "--profile", "mix"]).profiles, [Profile::Mix]);
+        let two = ["plimsoll-flood", "--soak", "1", "--profile", "mix,open"];
+        assert!(Plan::of(&Options::try_parse_from(two).unwrap()).is_err());
+    }
+
+    #[test]
     fn variants_run_in_the_order_in_which_they_were_named() {
         let plan = plan(&["--variant", "plimsoll,none", "--allocator", "jemalloc"]);
         let names: Vec<String> = plan.variants.iter().map(|v| v.guard.to_string()).collect();
@@ -213,7 +278,7 @@ mod tests {
     #[test]
     fn an_attack_is_made_on_an_unguarded_server_and_on_plimsoll() {
         let plan = plan(&["--adversary", "all"]);
-        assert_eq!(plan.adversaries.len(), Adversary::value_variants().len());
+        assert_eq!(plan.work, Work::Attack(Adversary::value_variants().to_vec()));
         let names: Vec<String> = plan.variants.iter().map(|v| v.guard.to_string()).collect();
         assert_eq!(names, ["none", "plimsoll"]);
         let error = Options::try_parse_from(["plimsoll-flood", "--adversary", "rain"]).unwrap_err();

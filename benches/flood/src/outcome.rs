@@ -93,7 +93,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn of(plan: &Plan, profile: Profile, variant: Variant, run: u32, raw: Raw) -> Self {
+    pub(crate) fn of(plan: &Plan, profile: Profile, variant: Variant, run: u32, raw: &Raw) -> Self {
         let line_bytes = variant.guard.line_bytes(plan.limit_bytes);
         let records = &raw.seen.records;
         let of = |status| records.iter().filter(move |record| record.status == Some(status));
@@ -155,8 +155,29 @@ fn p99<'a>(records: impl Iterator<Item = &'a Record>) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::client::Seen;
+
+    /// A run in which nothing happened.
+    pub(crate) fn outcome() -> Outcome {
+        let raw = Raw {
+            idle_bytes: 0,
+            peak_bytes: None,
+            verdict: Verdict::Survived,
+            seen: Seen::default(),
+            probes: Seen::default(),
+            samples: Vec::new(),
+        };
+        let variant = Variant {
+            guard: Protector::Guard(Guard::Plimsoll { declared_percent: 100 }),
+            allocator: crate::allocator::Allocator::Glibc,
+        };
+        let options = ["plimsoll-flood", "--variant", "plimsoll"];
+        let options = <crate::options::Options as clap::Parser>::parse_from(options);
+        let plan = Plan::of(&options).expect("a plan");
+        Outcome::of(&plan, Profile::Open, variant, 0, &raw)
+    }
 
     #[test]
     fn the_99th_of_a_hundred_is_the_99th() {

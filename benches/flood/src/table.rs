@@ -38,6 +38,6 @@ pub(crate) fn row(outcome: &Outcome) -> String {
     )
 }
 
-fn shown(figure: Option<String>) -> String {
+pub(crate) fn shown(figure: Option<String>) -> String {
     figure.unwrap_or_else(|| "n/a".to_owned())
 }
