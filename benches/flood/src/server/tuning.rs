@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Large buffers outside of the heap.
+/// Large buffers outside of the heap, and nothing kept at the end of a worker's arena, which no
+/// release gives back.
 pub fn glibc() {
     plimsoll::alloc::glibc::fix_mmap_threshold(1 << 20);
 }
