@@ -31,7 +31,7 @@ pin_project! {
     #[project = InnerProjection]
     enum Inner<F> {
         Admitted { #[pin] future: F },
-        Refused { answer: Option<Box<Response<Bytes>>> },
+        Refused { answer: Option<Response<Bytes>> },
     }
 }
 
@@ -44,7 +44,7 @@ impl<F> MemoryGuardFuture<F> {
     /// Boxed, so that the rare answer does not make every future larger.
     #[cold]
     pub(crate) fn refused(answer: Response<Bytes>) -> Self {
-        Self { inner: Inner::Refused { answer: Some(Box::new(answer)) }, reservation: None }
+        Self { inner: Inner::Refused { answer: Some(answer) }, reservation: None }
     }
 
     /// What the request was admitted for; `None` once it was refused or answered.
@@ -56,7 +56,7 @@ impl<F> MemoryGuardFuture<F> {
 /// Apart, so that the optimizer lays out the other branch for itself.
 #[cold]
 #[inline(never)]
-fn refusal<B>(answer: &mut Option<Box<Response<Bytes>>>) -> Response<MemoryGuardBody<B>> {
+fn refusal<B>(answer: &mut Option<Response<Bytes>>) -> Response<MemoryGuardBody<B>> {
     answer.take().expect("polled after completion").map(MemoryGuardBody::refused)
 }
 
