@@ -248,7 +248,6 @@ impl LastNumber {
     fn of(mut number: u64) -> Self {
         let mut last = Self { text: [b'}'; Self::MOST], first: Self::MOST - 1 };
         for digit in last.text[..Self::MOST - 1].iter_mut().rev() {
-            #[expect(clippy::cast_possible_truncation, reason = "a digit is small")]
             let ones = (number % 10) as u8;
             *digit = b'0' + ones;
             number /= 10;

