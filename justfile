@@ -20,6 +20,11 @@ chat *args:
 bench *args:
     cargo bench -p plimsoll-guard --bench admission {{ args }}
 
+# The same beside a whole server, and on two threads
+bench-server *args:
+    cargo bench -p plimsoll-monitor --bench server {{ args }}
+    cargo bench -p plimsoll-guard --bench threads
+
 # Cost of counting allocations
 bench-alloc *args:
     cargo bench -p plimsoll-alloc --bench attribution --all-features {{ args }}

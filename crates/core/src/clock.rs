@@ -67,7 +67,8 @@ impl Default for Clock {
 
 /// Whole milliseconds of a duration, saturating after 584 million years.
 pub(crate) fn saturating_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    // Not `as_millis`, which goes by way of 128 bits: refusals ask for this.
+    duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_millis()))
 }
 
 fn saturating_nanos(duration: Duration) -> u64 {

@@ -272,6 +272,11 @@ impl Ledger {
     #[cold]
     #[inline(never)]
     fn reserve_apart(&self, cost: u64, route: Option<&'static Route>) -> bool {
+        // Past the line nothing else need be tried, and there a refusal should be cheap. What this
+        // thread keeps as credit is returned by who asks on.
+        if self.account.granted() >= self.published.terms.unquestioned() {
+            return false;
+        }
         let charged = cost <= LARGEST_COST_BYTES && self.charge_unquestioned(cost);
         if charged {
             self.count_admitted(cost, route);

@@ -37,6 +37,9 @@ pin_project! {
     }
 }
 
+/// What a poll of the body gives.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, MemoryGuardBodyError<E>>>>;
+
 impl<B> MemoryGuardBody<B> {
     #[inline]
     pub(crate) fn held(inner: B, reservation: Reservation) -> Self {
@@ -77,24 +80,21 @@ where
         let mut kind = self.project().kind;
         match kind.as_mut().project() {
             KindProjection::Held { mut inner, reservation } => {
-                if reservation.is_watched() && reservation.is_cancelled(cx.waker()) {
-                    reservation.cancelled();
-                    end_watched(kind);
-                    return Poll::Ready(Some(Err(MemoryGuardBodyError::Cancelled)));
+                if reservation.is_watched() {
+                    return poll_watched(kind, cx);
                 }
-                let frame = if reservation.is_watched() {
-                    let frame = reservation.run(|| inner.as_mut().poll_frame(cx));
-                    reservation.follow_peak();
-                    ready!(frame)
-                } else {
-                    ready!(inner.as_mut().poll_frame(cx))
-                };
-                Poll::Ready(match frame {
-                    Some(Ok(frame)) if inner.is_end_stream() => {
-                        Some(Ok(with_last_data(frame, reservation)))
+                // Matched in place: a frame is large, and each step between would copy it.
+                match inner.as_mut().poll_frame(cx) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(None) => Poll::Ready(None),
+                    Poll::Ready(Some(Err(error))) => {
+                        Poll::Ready(Some(Err(MemoryGuardBodyError::Inner(error))))
                     }
-                    frame => frame.map(|frame| frame.map_err(MemoryGuardBodyError::Inner)),
-                })
+                    Poll::Ready(Some(Ok(frame))) if is_large(&frame) && inner.is_end_stream() => {
+                        Poll::Ready(Some(Ok(with_last_data(frame, reservation))))
+                    }
+                    Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
+                }
             }
             KindProjection::Refused { text } if text.is_empty() => Poll::Ready(None),
             KindProjection::Refused { text } => {
@@ -118,6 +118,31 @@ where
             Kind::Refused { text } => SizeHint::with_exact(text.len() as u64),
         }
     }
+}
+
+/// Polls the body of a request that is watched.
+#[cold]
+#[inline(never)]
+fn poll_watched<B: Body<Data = Bytes>>(
+    mut kind: Pin<&mut Kind<B>>,
+    cx: &mut Context<'_>,
+) -> Polled<B::Error> {
+    let KindProjection::Held { mut inner, reservation } = kind.as_mut().project() else {
+        unreachable!("a refusal is not watched");
+    };
+    if reservation.is_cancelled(cx.waker()) {
+        reservation.cancelled();
+        end_watched(kind);
+        return Poll::Ready(Some(Err(MemoryGuardBodyError::Cancelled)));
+    }
+    let polled = reservation.run(|| inner.as_mut().poll_frame(cx));
+    reservation.follow_peak();
+    Poll::Ready(match ready!(polled) {
+        Some(Ok(frame)) if is_large(&frame) && inner.is_end_stream() => {
+            Some(Ok(with_last_data(frame, reservation)))
+        }
+        frame => frame.map(|frame| frame.map_err(MemoryGuardBodyError::Inner)),
+    })
 }
 
 /// Drops the inner body where its frees are counted, and then gives its bytes back.
@@ -154,15 +179,19 @@ impl<E: fmt::Display> fmt::Display for MemoryGuardBodyError<E> {
 // inner error says is what this one says.
 impl<E: fmt::Debug + fmt::Display> Error for MemoryGuardBodyError<E> {}
 
+/// A smaller one goes with the body: the server's own buffers are part of what a request costs.
+#[inline]
+fn is_large(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(|data| data.len() >= LEAST_KEPT)
+}
+
 /// Lets the reservation go with the last data where that is large: a server drops the body as
 /// soon as it has taken everything out of it, and keeps the data for as long as the client takes
 /// to read it.
+#[cold]
+#[inline(never)]
 fn with_last_data(frame: Frame<Bytes>, reservation: &mut Reservation) -> Frame<Bytes> {
     frame.map_data(|data| {
-        if data.len() < LEAST_KEPT {
-            // It goes with the body: the server's own buffers are part of what a request costs.
-            return data;
-        }
         let mut held = reservation.take();
         held.raise_to(data.len() as u64);
         held.note_buffered(data.len() as u64);

@@ -31,7 +31,7 @@ pin_project! {
     #[project = InnerProjection]
     enum Inner<F> {
         Admitted { #[pin] future: F },
-        Refused { answer: Option<Box<Response<Bytes>>> },
+        Refused { answer: Option<Response<Bytes>> },
     }
 }
 
@@ -41,10 +41,11 @@ impl<F> MemoryGuardFuture<F> {
         Self { inner: Inner::Admitted { future }, reservation: Some(reservation) }
     }
 
-    /// Boxed, so that the rare answer does not make every future larger.
+    /// In place: most inner futures are larger than an answer, and a box costs more than the answer
+    /// does besides its headers.
     #[cold]
     pub(crate) fn refused(answer: Response<Bytes>) -> Self {
-        Self { inner: Inner::Refused { answer: Some(Box::new(answer)) }, reservation: None }
+        Self { inner: Inner::Refused { answer: Some(answer) }, reservation: None }
     }
 
     /// What the request was admitted for; `None` once it was refused or answered.
@@ -56,8 +57,12 @@ impl<F> MemoryGuardFuture<F> {
 /// Apart, so that the optimizer lays out the other branch for itself.
 #[cold]
 #[inline(never)]
-fn refusal<B>(answer: &mut Option<Box<Response<Bytes>>>) -> Response<MemoryGuardBody<B>> {
-    answer.take().expect("polled after completion").map(MemoryGuardBody::refused)
+fn refusal<F, B>(inner: Pin<&mut Inner<F>>) -> Response<MemoryGuardBody<B>> {
+    let answer = match inner.project() {
+        InnerProjection::Refused { answer } => answer.take(),
+        InnerProjection::Admitted { .. } => None,
+    };
+    answer.expect("polled after completion").map(MemoryGuardBody::refused)
 }
 
 /// Drops the inner future where its frees are counted.
@@ -111,9 +116,11 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Some(reservation) = this.reservation
-            && reservation.is_watched()
-        {
+        // Asked first, and once: whoever holds a reservation has been admitted.
+        let Some(reservation) = this.reservation else {
+            return Poll::Ready(Ok(refusal(this.inner)));
+        };
+        if reservation.is_watched() {
             return poll_watched(this.inner, this.reservation, cx);
         }
         match this.inner.project() {
@@ -132,7 +139,7 @@ where
                     }
                 }
             }
-            InnerProjection::Refused { answer } => Poll::Ready(Ok(refusal(answer))),
+            InnerProjection::Refused { .. } => unreachable!("a refused request holds nothing"),
         }
     }
 }

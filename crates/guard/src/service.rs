@@ -80,15 +80,15 @@ impl<S> MemoryGuard<S> {
     /// Refuses a request that cannot be passed on, whether it fits or not.
     #[cold]
     #[inline(never)]
-    fn refuse_busy<F, B>(&self, request: Request<B>) -> MemoryGuardFuture<F> {
-        MemoryGuardFuture::refused(answer::refuse(&self.state.busy(&request), request))
+    fn refuse_busy<F, B>(&self, mut request: Request<B>) -> MemoryGuardFuture<F> {
+        MemoryGuardFuture::refused(answer::refuse(&self.state.busy(&request), &mut request))
     }
 
     /// Calls the inner service, which is ready, if the request is let through.
     #[inline(never)]
     fn call_questioned<ReqBody, ResBody>(
         &mut self,
-        request: Request<ReqBody>,
+        mut request: Request<ReqBody>,
     ) -> MemoryGuardFuture<S::Future>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -101,7 +101,7 @@ impl<S> MemoryGuard<S> {
                 MemoryGuardFuture::admitted(inner, reservation)
             }
             Decision::Refused(refused) => {
-                MemoryGuardFuture::refused(answer::refuse(&refused, request))
+                MemoryGuardFuture::refused(answer::refuse(&refused, &mut request))
             }
         }
     }

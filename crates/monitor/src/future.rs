@@ -71,24 +71,47 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            let inner = match state.as_mut().project() {
-                StateProjection::Passing { inner } => {
-                    return inner.poll(cx).map_ok(|response| response.map(MonitorBody::inner));
-                }
-                StateProjection::Answering { answer } => {
-                    return answer.as_mut().poll(cx).map(|answer| Ok(answer.map(MonitorBody::own)));
-                }
-                StateProjection::Waiting { waiting } => {
-                    let (service, _) = waiting.as_deref_mut().expect("polled after completion");
-                    ready!(service.poll_ready(cx))?;
-                    let (mut service, request) = *waiting.take().expect("looked at above");
-                    service.call(request)
-                }
-            };
-            state.set(State::Passing { inner });
+        if matches!(*state, State::Waiting { .. }) {
+            ready!(pass_when_ready(state.as_mut(), cx))?;
+        }
+        match state.project() {
+            // Matched in place: what is moved out of the poll first is copied once more.
+            StateProjection::Passing { inner } => match inner.poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response.map(MonitorBody::inner))),
+            },
+            StateProjection::Answering { answer } => poll_answer(answer, cx).map(Ok),
+            StateProjection::Waiting { .. } => unreachable!("passed on above"),
         }
     }
+}
+
+/// Apart, so that the optimizer lays out the other branch for itself.
+#[cold]
+#[inline(never)]
+fn poll_answer<B>(answer: &mut Answering, cx: &mut Context<'_>) -> Poll<Response<MonitorBody<B>>> {
+    answer.as_mut().poll(cx).map(|answer| answer.map(MonitorBody::own))
+}
+
+/// Calls the service that the request waits for, once it is ready.
+#[cold]
+#[inline(never)]
+fn pass_when_ready<S, B>(
+    mut state: Pin<&mut State<S, B>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), S::Error>>
+where
+    S: Service<Request<B>>,
+{
+    if let StateProjection::Waiting { waiting } = state.as_mut().project() {
+        let (service, _) = waiting.as_deref_mut().expect("polled after completion");
+        ready!(service.poll_ready(cx))?;
+        let (mut service, request) = *waiting.take().expect("looked at above");
+        let inner = service.call(request);
+        state.set(State::Passing { inner });
+    }
+    Poll::Ready(Ok(()))
 }
 
 impl<S, B> fmt::Debug for MonitorFuture<S, B>

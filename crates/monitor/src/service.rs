@@ -8,7 +8,9 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::{answer::answer, body::MonitorBody, future::MonitorFuture, monitoring::Monitoring};
+use crate::{
+    answer::answer, body::MonitorBody, future::MonitorFuture, monitoring::Monitoring, paths::Route,
+};
 
 /// Answers the monitoring routes and passes everything else on; see the [crate docs](crate).
 pub struct Monitor<S> {
@@ -60,15 +62,45 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if let Some(route) = self.monitoring.paths.find(request.uri().path()) {
-            return MonitorFuture::answering(Box::pin(answer(self.monitoring, route, request)));
+        if self.monitoring.paths.may_hold(request.uri().path())
+            && let Some(route) = self.monitoring.paths.find(request.uri().path())
+        {
+            return answering(self.monitoring, route, request);
         }
         // The flag is taken: an inner service that was not made ready must not be called.
         if mem::take(&mut self.inner_ready) {
             return MonitorFuture::passing(self.inner.call(request));
         }
-        // The instance that has queued for its turn goes with the request; the clone that stays
-        // starts over.
+        self.wait(request)
+    }
+}
+
+/// Apart, so that what other requests need no room for takes none of their stack.
+#[cold]
+#[inline(never)]
+fn answering<S, B>(
+    monitoring: &'static Monitoring,
+    route: Route,
+    request: Request<B>,
+) -> MonitorFuture<S, B>
+where
+    S: Service<Request<B>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    MonitorFuture::answering(Box::pin(answer(monitoring, route, request)))
+}
+
+impl<S: Clone> Monitor<S> {
+    /// The instance that has queued for its turn goes with the request; the clone that stays
+    /// starts over.
+    #[cold]
+    #[inline(never)]
+    fn wait<B>(&mut self, request: Request<B>) -> MonitorFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
         let fresh = self.inner.clone();
         MonitorFuture::waiting(mem::replace(&mut self.inner, fresh), request)
     }

@@ -16,7 +16,7 @@ use http::{
     header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::Full;
-use plimsoll_core::{MB, Plimsoll};
+use plimsoll_core::{Admission, GuardMode, MB, Plimsoll, PressureLevel};
 use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
 use plimsoll_testkit::ScriptedSource;
 use tower::{Layer, Service, ServiceBuilder};
@@ -31,6 +31,11 @@ const MOST_INSTRUCTIONS: u64 = 100;
 /// The same around a router: its future is copied once more, and its body asked for its length
 /// through a table of functions.
 const MOST_AROUND_ROUTER: u64 = 180;
+/// What a check of the level alone may cost.
+const MOST_OF_LEVEL: u64 = 12;
+/// What a refusal may cost: all of it, since it does not run what it refuses. The goal is 400; to
+/// drop the request with its headers, as the bare service does, is more than that already.
+const MOST_OF_REFUSAL: u64 = 2_200;
 
 /// A file that does not exist, looked for before and after the rounds.
 pub(crate) const MARK: &str = "/plimsoll-admission-mark";
@@ -47,6 +52,10 @@ pub(crate) struct Variant {
 enum Stack {
     Bare,
     Guard,
+    /// Asks for the level and nothing else: what the cheapest check there could be costs.
+    Level,
+    /// The guard while memory is critical: everything is refused.
+    Refusing,
     /// A service that reads its body.
     Reader,
     /// The same under the guard that charges bodies as they arrive.
@@ -55,6 +64,14 @@ enum Stack {
     LoadShedConcurrencyLimit,
     Router,
     GuardedRouter,
+}
+
+/// The most instructions of a variant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    None,
+    OverBare(u64),
+    All(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +90,15 @@ const fn variants(stack: Stack, ask: Ask) -> [Variant; 2] {
 
 impl Variant {
     pub(crate) fn all() -> &'static [Self] {
-        const ALL: [[Variant; 2]; 15] = [
+        const ALL: [[Variant; 2]; 17] = [
             variants(Stack::Bare, Ask::Bare),
             variants(Stack::Bare, Ask::Get),
             variants(Stack::Bare, Ask::Post),
             variants(Stack::Guard, Ask::Bare),
             variants(Stack::Guard, Ask::Get),
             variants(Stack::Guard, Ask::Post),
+            variants(Stack::Level, Ask::Get),
+            variants(Stack::Refusing, Ask::Get),
             variants(Stack::Reader, Ask::Get),
             variants(Stack::Reader, Ask::Post),
             variants(Stack::Reader, Ask::Chunked),
@@ -107,15 +126,20 @@ impl Variant {
     }
 
     pub(crate) fn is_guarded(self) -> bool {
-        matches!(self.stack, Stack::Guard | Stack::GuardedRouter | Stack::Charging)
+        matches!(
+            self.stack,
+            Stack::Guard | Stack::GuardedRouter | Stack::Charging | Stack::Refusing
+        )
     }
 
-    /// The most instructions over bare, where there is a limit.
-    pub(crate) fn limit(self) -> Option<u64> {
-        match (self.stack, self.ask) {
-            (Stack::Guard, _) => Some(MOST_INSTRUCTIONS),
-            (Stack::GuardedRouter, _) => Some(MOST_AROUND_ROUTER),
-            _ => None,
+    /// The most instructions there may be.
+    pub(crate) fn limit(self) -> Limit {
+        match self.stack {
+            Stack::Guard => Limit::OverBare(MOST_INSTRUCTIONS),
+            Stack::GuardedRouter => Limit::OverBare(MOST_AROUND_ROUTER),
+            Stack::Level => Limit::OverBare(MOST_OF_LEVEL),
+            Stack::Refusing => Limit::All(MOST_OF_REFUSAL),
+            _ => Limit::None,
         }
     }
 
@@ -123,6 +147,8 @@ impl Variant {
         let stack = match self.stack {
             Stack::Bare => "bare",
             Stack::Guard => "guard",
+            Stack::Level => "level alone",
+            Stack::Refusing => "guard refusing",
             Stack::Reader => "reader",
             Stack::Charging => "guard charging bodies",
             Stack::Router => "axum Router",
@@ -144,7 +170,7 @@ impl Variant {
         let runtime = runtime.expect("a runtime with a clock");
         let _entered = runtime.enter();
         let (source, script) = ScriptedSource::new();
-        script.set_rss(100 * MB);
+        script.set_rss(if self.stack == Stack::Refusing { 3_500 * MB } else { 100 * MB });
         let plimsoll = Plimsoll::builder().start_with(source).expect("a readable source");
         let config = GuardConfig::new(&plimsoll).exempt("/livez").exempt("/internal/*");
         let inner = Hello;
@@ -152,7 +178,11 @@ impl Variant {
         let told = std::convert::identity;
         match (self.stack, self.ask) {
             (Stack::Bare, _) => self.drive(inner, told, rounds),
-            (Stack::Guard, _) => self.drive(guard.layer(inner), told, rounds),
+            (Stack::Guard | Stack::Refusing, _) => self.drive(guard.layer(inner), told, rounds),
+            (Stack::Level, _) => {
+                let admission = plimsoll.admission(GuardMode::Enforce);
+                self.drive(LevelOnly { inner, admission }, told, rounds);
+            }
             (Stack::Reader, Ask::Chunked) => self.drive(Reader, Untold, rounds),
             (Stack::Reader, _) => self.drive(Reader, told, rounds),
             (Stack::Charging, Ask::Chunked) => {
@@ -168,6 +198,10 @@ impl Variant {
         }
     }
 
+    fn status(self) -> StatusCode {
+        if self.stack == Stack::Refusing { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    }
+
     fn drive<S, Q, B>(self, mut service: S, body: fn(Full<Bytes>) -> Q, rounds: u64)
     where
         S: Service<Request<Q>, Response = Response<B>> + Clone,
@@ -178,10 +212,11 @@ impl Variant {
                 mark();
             }
             let requests: Vec<_> = (0..ROUND).map(|_| self.ask.request().map(body)).collect();
+            let status = self.status();
             if self.cloned {
-                serve_round_cloned(&service, requests);
+                serve_round_cloned(&service, requests, status);
             } else {
-                serve_round(&mut service, requests);
+                serve_round(&mut service, requests, status);
             }
         }
         mark();
@@ -253,29 +288,51 @@ impl Future for HelloFuture {
     }
 }
 
-#[inline(never)]
-fn serve_round<S, Q, B>(service: &mut S, requests: Vec<Request<Q>>)
-where
-    S: Service<Request<Q>, Response = Response<B>>,
-{
-    for request in requests {
-        serve(service, request);
+/// Passes on what it is given unless memory is critical.
+#[derive(Clone)]
+struct LevelOnly {
+    inner: Hello,
+    admission: Admission,
+}
+
+impl Service<Request<Full<Bytes>>> for LevelOnly {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = HelloFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> HelloFuture {
+        assert!(self.admission.level() < PressureLevel::Critical, "100 MB are not critical");
+        self.inner.call(request)
     }
 }
 
 #[inline(never)]
-fn serve_round_cloned<S, Q, B>(service: &S, requests: Vec<Request<Q>>)
+fn serve_round<S, Q, B>(service: &mut S, requests: Vec<Request<Q>>, status: StatusCode)
+where
+    S: Service<Request<Q>, Response = Response<B>>,
+{
+    for request in requests {
+        serve(service, request, status);
+    }
+}
+
+#[inline(never)]
+fn serve_round_cloned<S, Q, B>(service: &S, requests: Vec<Request<Q>>, status: StatusCode)
 where
     S: Service<Request<Q>, Response = Response<B>> + Clone,
 {
     for request in requests {
-        serve(&mut service.clone(), request);
+        serve(&mut service.clone(), request, status);
     }
 }
 
 /// `poll_ready`, `call`, one `poll`, and everything is dropped.
 #[inline(never)]
-fn serve<S, Q, B>(service: &mut S, request: Request<Q>)
+fn serve<S, Q, B>(service: &mut S, request: Request<Q>, status: StatusCode)
 where
     S: Service<Request<Q>, Response = Response<B>>,
 {
@@ -283,6 +340,6 @@ where
     assert!(service.poll_ready(&mut context).is_ready());
     let mut future = pin!(service.call(request));
     let polled = future.as_mut().poll(&mut context);
-    assert!(matches!(&polled, Poll::Ready(Ok(response)) if response.status() == StatusCode::OK));
+    assert!(matches!(&polled, Poll::Ready(Ok(response)) if response.status() == status));
     black_box(&polled);
 }
