@@ -8,7 +8,8 @@ use std::{
 
 use plimsoll_core::{HeapFigures, HeapSource, ReleaseBackend};
 
-/// glibc's heap: its figures and the release of its free pages.
+/// glibc's heap: its figures and the release of its free pages. A release backend and not an
+/// allocator: that is `std::alloc::System`.
 ///
 /// ```
 /// use plimsoll_alloc::Glibc;

@@ -14,7 +14,8 @@ use std::{
 use plimsoll_core::{HeapFigures, HeapSource, ReleaseBackend};
 use tikv_jemalloc_sys::mallctl;
 
-/// jemalloc's heap: its figures and the release of its free pages.
+/// jemalloc's heap: its figures and the release of its free pages. A release backend and not an
+/// allocator: that is `tikv_jemallocator::Jemalloc`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Jemalloc;
 

@@ -13,7 +13,8 @@ use libmimalloc_sys::{
 };
 use plimsoll_core::ReleaseBackend;
 
-/// mimalloc's heap: the release of its free pages.
+/// mimalloc's heap: the release of its free pages. A release backend and not an allocator: that is
+/// `mimalloc::MiMalloc`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mimalloc;
 

@@ -58,7 +58,9 @@ pub struct PlimsollBuilder {
 }
 
 /// Why a [`Plimsoll`] did not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its `Display` with the causes: that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// Pruners and alert sinks run on a Tokio runtime, and there is none here.
@@ -107,6 +109,18 @@ pub enum StartError {
     /// The system refused a thread.
     #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),
+}
+
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 impl PlimsollBuilder {

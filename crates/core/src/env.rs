@@ -257,7 +257,9 @@ impl fmt::Debug for Secret {
 }
 
 /// Every variable that is not usable, with what would be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its `Debug` is its `Display`: that is what a `main` that returns it prints.
+#[derive(Clone, PartialEq, Eq)]
 pub struct EnvError {
     mistakes: Vec<EnvMistake>,
 }
@@ -266,6 +268,12 @@ impl EnvError {
     /// The mistakes, at least one, each with its variable.
     pub fn mistakes(&self) -> &[EnvMistake] {
         &self.mistakes
+    }
+}
+
+impl fmt::Debug for EnvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

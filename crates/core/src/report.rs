@@ -113,8 +113,10 @@ impl ReportBytes {
     pub(crate) fn from_reading(reading: &MemoryReading, buffered: u64, reserved: u64) -> Self {
         // What an allocator holds without touching it is not resident.
         let resident = |bytes: u64| reading.rss_bytes.map_or(bytes, |rss| bytes.min(rss));
-        let heap_used = reading.heap.map(|heap| heap.allocated_bytes);
         let heap_total = reading.heap.map(|heap| resident(heap.resident_bytes));
+        // The allocator is asked less often than the kernel: of what it held a moment ago, no more
+        // than is resident now.
+        let heap_used = reading.heap.map(|heap| resident(heap.allocated_bytes));
         Self {
             heap_used,
             heap_total,

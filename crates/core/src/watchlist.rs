@@ -431,7 +431,9 @@ pin_project! {
 /// Counts what a spawned task allocates for the request that spawned it.
 pub trait Attribute: Future + Sized {
     /// Attributes this future to the request whose code runs on this thread now; outside any, or
-    /// where nothing is attributed, it is only passed on.
+    /// where nothing is attributed, it is only passed on. To be called where the task is spawned:
+    /// inside the task there is no request any more. `spawn_blocking` and other threads are not
+    /// counted.
     ///
     /// ```
     /// use plimsoll_core::Attribute;

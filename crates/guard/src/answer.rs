@@ -30,7 +30,9 @@ pub(crate) fn refuse<B>(refused: &Refused, request: &mut Request<B>) -> Response
     };
     let mut response = match &grpc {
         Some(_) => Response::new(Bytes::new()),
-        None => Response::new(text(Some(RequestHead::of(request).path()), refused)),
+        None => {
+            Response::new(text(Some(RequestHead::of(request).path()), refused, SHORT_OF_MEMORY))
+        }
     };
     // The request's map is reused: a new one would cost more than all the rest of a refusal. It is
     // exchanged for the empty one that the response came with, so that none is dropped here.
@@ -64,8 +66,9 @@ impl Manners {
     }
 }
 
+/// The answer to a request that was let in before.
 fn build(grpc: Option<HeaderValue>, path: Option<&str>, refused: &Refused) -> Response<Bytes> {
-    let body = if grpc.is_some() { Bytes::new() } else { text(path, refused) };
+    let body = if grpc.is_some() { Bytes::new() } else { text(path, refused, ENDED) };
     let mut response = Response::new(body);
     tell(&mut response, grpc, refused);
     response
@@ -122,6 +125,14 @@ const SHORT_OF_MEMORY: &str = opening!(
     "503",
     "the server is short of memory and did not take this request"
 );
+/// Of a request that was let in: what it has begun may have happened, so trying again is for its
+/// sender to decide.
+const ENDED: &str = opening!(
+    "memory-pressure",
+    "Memory pressure",
+    "503",
+    "the server ran short of memory and ended this request before it was done"
+);
 const TOO_LARGE: &str = opening!(
     "content-too-large",
     "Content too large",
@@ -146,12 +157,12 @@ fn problem(response: &mut Response<Bytes>, refused: &Refused) {
 
 /// The problem details of [`problem`].
 #[inline]
-fn text(path: Option<&str>, refused: &Refused) -> Bytes {
+fn text(path: Option<&str>, refused: &Refused, opening: &'static str) -> Bytes {
     let Refusal { level, retry_after, .. } = refused.refusal;
     let (opening, wait) = if refused.body_too_large {
         (TOO_LARGE, LastNumber::null())
     } else {
-        (SHORT_OF_MEMORY, LastNumber::of(millis(retry_after)))
+        (opening, LastNumber::of(millis(retry_after)))
     };
     match path.map(shortened) {
         Some(path) if is_plain(path) => document(opening, path, level, &wait),

@@ -134,18 +134,22 @@ impl GuardConfig {
 
     /// Names the route of a request, for counters and learned costs, where no router has matched it:
     /// `None` is `<unmatched>`. Default: axum's matched path with the feature `axum`, which is there
-    /// inside `Router::layer` and not around a router. The first 200 names are told apart, so a name
-    /// is a template and holds no id. Runs once per request, so it should be quick.
+    /// inside `Router::layer` and not around a router. A name is one of a fixed set, never a part of the
+    /// path that a client chooses: 200 are told apart, and made-up ones would push yours into
+    /// `<other>`. Runs once per request, so it should be quick. To be written in the call: a closure
+    /// that is named first gets a type that is not general enough.
     ///
     /// ```
     /// # use plimsoll_core::Plimsoll;
     /// # use plimsoll_guard::GuardConfig;
     /// # fn config(plimsoll: &Plimsoll) -> GuardConfig {
-    /// // `/users/17/avatar` is counted as `/users`.
+    /// // Names that are the program's own: a client can make up any path, or send none (`CONNECT`).
     /// GuardConfig::new(plimsoll).route(|head| {
     ///     let path = head.uri.path();
-    ///     let end = path[1..].find('/').map_or(path.len(), |slash| slash + 1);
-    ///     Some(path[..end].into())
+    ///     let ours = |known: &&str| {
+    ///         path.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    ///     };
+    ///     ["/users", "/files"].into_iter().find(ours).map(Into::into)
     /// })
     /// # }
     /// ```
@@ -159,8 +163,10 @@ impl GuardConfig {
     }
 
     /// Lets requests of this priority be cancelled as the last resort: when memory stays critical
-    /// in spite of cleanup and refusals, the largest of the lowest priority is ended, at most ten
-    /// a second (a hundred where usage is next to the limit). Its future is dropped, which frees
+    /// for half a second in spite of cleanup and refusals, the largest of the lowest priority is
+    /// ended, at most ten a second; above the line of high priority (half way to the limit, 10 %
+    /// above critical without one) at once, and as many as it takes. Each priority is named by its
+    /// own call, and requests are [`Priority::Normal`] unless [`GuardConfig::priority`] says otherwise. Its future is dropped, which frees
     /// its memory at once, and 503 is sent; a response that has begun ends with
     /// [`MemoryGuardBodyError::Cancelled`](crate::MemoryGuardBodyError::Cancelled). Default: none.
     /// [`Priority::Critical`] and exempt paths are never cancelled, and with
@@ -188,6 +194,7 @@ impl fmt::Debug for GuardConfig {
             .field("exempt", &self.exempt)
             .field("default_cost", &self.default_cost)
             .field("observe_only", &self.observe_only)
+            .field("cancel", &self.cancel)
             .finish_non_exhaustive()
     }
 }

@@ -35,6 +35,10 @@
 //! ```
 //!
 //! # Where to put it
+//! With an allocator that counts (`plimsoll_alloc::Attributing`), inside axum's `Router::layer`, or
+//! with [`GuardConfig::route`]: costs are learned for each route, and around a router all requests
+//! are one route, charged as the heaviest. Without one:
+//!
 //! Around the whole router where that can be done: `Router::layer` itself costs about 8 % of a
 //! hello-world before any middleware runs, wrapping the router 1 %. Inside axum's
 //! `Router::layer` the guard sees the matched route, with the feature `axum`, and counts by it.

@@ -71,6 +71,7 @@ fn examine(client: &Client, look: &Look) -> Vec<Finding> {
         findings::release(&report),
     ];
     found.extend(findings::events(&report));
+    found.extend(findings::guard(&report));
     found.push(findings::limit(&report));
     found.push(findings::cleanup(&report, look));
     found

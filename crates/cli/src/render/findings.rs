@@ -79,6 +79,18 @@ pub(crate) fn events(report: &Report) -> Option<Finding> {
     Some(Finding::good("events", detail))
 }
 
+/// What the guard does, and where it has the costs from. `None` where the server does not tell.
+pub(crate) fn guard(report: &Report) -> Option<Finding> {
+    let guard = report.guard.as_ref()?;
+    let costs = if guard.attributed? {
+        "costs learned by plimsoll::alloc::Attributing"
+    } else {
+        "costs as declared: plimsoll::alloc::Attributing over the global allocator would learn them"
+    };
+    let mode = guard.mode.as_deref().unwrap_or("n/a");
+    Some(Finding::good("guard", format!("{mode}, {costs}")))
+}
+
 /// Whether freed memory can be given back to the system.
 pub(crate) fn release(report: &Report) -> Finding {
     let backends = report.release.as_ref().map(|release| release.backends.as_slice());

@@ -110,6 +110,8 @@ pub(crate) struct Guard {
     pub(crate) shed: Option<u64>,
     #[serde(deserialize_with = "lenient::figure")]
     pub(crate) would_have_shed: Option<u64>,
+    #[serde(deserialize_with = "lenient::member")]
+    pub(crate) attributed: Option<bool>,
 }
 
 /// What can give freed pages back.
