@@ -33,7 +33,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `jemalloc` | no | `Jemalloc`: release and heap figures; `jemalloc::give_back_after` |
-//! | `mimalloc` | no | `Mimalloc`: release; `mimalloc::purge_after`. mimalloc tells no heap figures |
+//! | `mimalloc` | no | `Mimalloc`: release; `mimalloc::forbid_huge_pages`, `mimalloc::purge_after`. mimalloc tells no heap figures |
 //!
 //! A feature builds the allocator's C code and installs nothing; what it adds is in use where the
 //! application has made that allocator its own. The crates that do so are `tikv-jemallocator` and
