@@ -131,6 +131,26 @@ fn what_the_kernel_tells_is_one_line_and_what_it_does_not_is_no_fault() {
 }
 
 #[test]
+fn the_guard_says_where_it_has_the_costs_from_if_the_server_tells() {
+    for (attributed, expected) in [
+        ("true", "✅ guard       enforce, costs learned by plimsoll::alloc::Attributing"),
+        (
+            "false",
+            "✅ guard       enforce, costs as declared: plimsoll::alloc::Attributing over the global \
+             allocator would learn them",
+        ),
+    ] {
+        let told = format!(r#""wouldHaveShed":0,"attributed":{attributed}"#);
+        let report = fixture("report").replace(r#""wouldHaveShed":0"#, &told);
+        let ran = server(report, unknown_action()).run(&["doctor"]);
+        assert_eq!(ran.code, Some(0));
+        assert_eq!(line(&ran, "guard"), expected);
+    }
+    let ran = server(fixture("report"), unknown_action()).run(&["doctor"]);
+    assert!(!ran.stdout.contains("guard"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_an_error() {
     let error =
         r#""readingError":{"message":"memory.current: permission denied","ageMs":9},"alerts""#;
