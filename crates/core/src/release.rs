@@ -51,6 +51,10 @@ pub(crate) struct ReleasePace {
     retry_at: Duration,
     /// Whether there was pressure since the last pass that returned too little.
     unsettled: bool,
+    /// Whether usage was near a threshold when last looked at.
+    near: bool,
+    /// Whether the last pass returned too little.
+    futile: bool,
     /// Requests in flight at the last pass: when most of them have ended, whatever they held is
     /// free, declared or not.
     in_flight: u64,
@@ -64,6 +68,8 @@ impl ReleasePace {
             retry: FIRST_RETRY,
             retry_at: Duration::ZERO,
             unsettled: false,
+            near: false,
+            futile: false,
             in_flight: 0,
         }
     }
@@ -74,15 +80,18 @@ impl ReleasePace {
         let mostly_ended = in_flight < self.in_flight && in_flight <= self.in_flight / 2;
         let near = usage >= scaled(marks.warning_bytes(), FROM_WARNING_RATIO);
         self.unsettled |= near;
+        self.near = near;
         if now < self.rested_at {
             return false;
         }
         let owed = given_back.saturating_sub(self.given_back);
         if !near {
             // Requests that end together free most after the pass that the first of them brought
-            // has taken usage far down: what they owe is not left to lie.
+            // has taken usage far down: what they owe is not left to lie, as long as passes for it
+            // return something. Ordinary traffic gives back as much, and nothing of it is resident.
+            let owes = owed >= SETTLING_OWED_BYTES && !self.futile;
             return self.unsettled
-                && (owed >= SETTLING_OWED_BYTES || now >= self.rested_at + SETTLING_REST);
+                && (owes || now >= self.rested_at + SETTLING_REST.max(self.retry));
         }
         let headroom = marks.critical_bytes().saturating_sub(usage);
         let due = (headroom / OWED_HEADROOM_SHARE).clamp(LEAST_WORTHWHILE_BYTES, MOST_OWED_BYTES);
@@ -91,14 +100,16 @@ impl ReleasePace {
 
     /// Notes a pass; `seen` is what the ledger said when it began.
     pub(crate) fn released(&mut self, ended: Duration, took: Duration, freed: u64, seen: Seen) {
-        let nothing_owed = seen.given_back == self.given_back;
         self.given_back = seen.given_back;
         self.in_flight = seen.in_flight;
         self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
         let futile = freed < LEAST_WORTHWHILE_BYTES;
-        // Futile while everything is in use says nothing of what will be free when it is not.
-        self.unsettled &= !(futile && nothing_owed && seen.in_flight == 0);
         self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
+        self.futile = futile;
+        // Futile while everything is in use says nothing of what will be free when it is not; on
+        // a server that is never idle it is believed after it was tried ever more rarely.
+        let settled = seen.in_flight == 0 || self.retry == LONGEST_RETRY;
+        self.unsettled &= !(futile && !self.near && settled);
         self.retry_at = ended + self.retry;
     }
 }
@@ -369,6 +380,37 @@ mod tests {
             Seen { given_back: 0, in_flight: 0 },
         );
         assert!(!due(&mut pace, 60_000, 50 * MB), "settled");
+    }
+
+    #[test]
+    fn a_server_that_is_never_idle_is_not_trimmed_for_ever_after_pressure() {
+        let mut pace = ReleasePace::new();
+        let mut passes = 0;
+        for step in 0..60_000_u64 {
+            let now = Duration::from_millis(step * 10);
+            // Above for a second, then far below, with 160 MB a second of ordinary traffic.
+            let usage = if step < 100 { 190 * MB } else { 60 * MB };
+            let given_back = step * 1_600_000;
+            if pace.is_due(now, pressure(usage, HEALTHY, given_back, 40)) && step >= 100 {
+                passes += 1;
+                pace.released(now, Duration::from_millis(2), 0, Seen { given_back, in_flight: 40 });
+            }
+        }
+        assert!((1..=8).contains(&passes), "{passes} passes in ten minutes that returned nothing");
+    }
+
+    #[test]
+    fn what_a_burst_frees_after_its_first_pass_is_not_left_to_lie() {
+        let mut pace = ReleasePace::new();
+        let at = Duration::from_millis;
+        assert!(pace.is_due(at(0), pressure(215 * MB, PressureLevel::Warning, 20 * MB, 30)));
+        let seen = Seen { given_back: 20 * MB, in_flight: 30 };
+        pace.released(at(3), at(3), 100 * MB, seen);
+        let mut due =
+            |ms, given_back| pace.is_due(at(ms), pressure(115 * MB, HEALTHY, given_back, 0));
+        assert!(!due(14, 120 * MB), "at rest");
+        assert!(!due(15, 23 * MB), "too little");
+        assert!(due(15, 120 * MB));
     }
 
     struct Panics;
