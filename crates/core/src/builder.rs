@@ -493,11 +493,7 @@ fn start_threads(shared: Arc<Shared>, mut reader: Reader) -> Result<Plimsoll, St
     worker.thread().unpark();
     let mut ended = vec![sampler_ended, worker_ended];
     if let Some(events) = events {
-        ended.push(kernel_events::start(&shared, events).map_err(|error| {
-            shared.sampler.stop();
-            shared.wake_worker();
-            StartError::Thread(error)
-        })?);
+        ended.extend(kernel_events::start(&shared, events));
     }
     Ok(Plimsoll::running(shared, registration, ended))
 }
