@@ -19,7 +19,7 @@ mod stream;
 mod wait;
 
 pub use self::{
-    cgroup::MemoryGroup,
+    cgroup::memory_group,
     chat::{Chat, chat_command},
     cli::{Ran, plimsoll, plimsoll_command},
     http::{Answer, Http},

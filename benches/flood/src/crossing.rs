@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, thread, time::Duration};
 
 use plimsoll_flood::MB;
+use plimsoll_testkit::{GroupUsage, MemoryGroup};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -12,7 +13,6 @@ use tokio::{
 
 use crate::{
     flood::{IDLE, answers},
-    group::{MemoryGroup, Usage},
     http::{Connection, request},
     options::Plan,
     process::Server,
@@ -25,8 +25,8 @@ variant                allocator  crossings    before    median       p95       
 
 /// The task grows as fast as a worker fills pages: the clock of its runtime is slower than that.
 const GROWTH_MB_PER_S: u64 = 2_000;
-/// Past every line of a guard and short of the limit.
-const GROW_TO_PERCENT: u64 = 93;
+/// Past every line of a guard, and so far short of the limit that an allocator's share fits too.
+const GROW_TO_PERCENT: u64 = 89;
 /// For so long the memory stays, so that one refusal at least has to be seen.
 const HOLD: Duration = Duration::from_millis(200);
 /// Clients that ask again as soon as they are answered, and for how long they wait in between.
@@ -68,7 +68,7 @@ pub(crate) async fn run(
     variant: Variant,
     times: u32,
 ) -> Result<Crossed, String> {
-    let group = MemoryGroup::with_limit(plan.limit_bytes)?;
+    let group = MemoryGroup::with_limit(plan.limit_bytes).map_err(|error| error.to_string())?;
     let mut server = Server::start(plan, programs, variant, &group, &[])?;
     answers(&server).await;
     sleep(IDLE).await;
@@ -95,7 +95,7 @@ pub(crate) async fn run(
 /// Grows past the line while clients ask, and waits until all is as before.
 async fn once(
     address: SocketAddr,
-    usage: Usage,
+    usage: GroupUsage,
     line: u64,
     limit_bytes: u64,
 ) -> Result<Once, String> {
@@ -156,7 +156,7 @@ async fn ask(
 }
 
 /// Waits for usage to be at the line; when it was.
-fn crossing(usage: &Usage, line: u64) -> Option<Instant> {
+fn crossing(usage: &GroupUsage, line: u64) -> Option<Instant> {
     let begin = Instant::now();
     while begin.elapsed() < LONGEST {
         if usage.bytes()? >= line {

@@ -11,7 +11,6 @@ mod allocator;
 mod client;
 mod crossing;
 mod flood;
-mod group;
 mod http;
 mod matrix;
 mod options;
@@ -28,6 +27,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser as _;
 use plimsoll_flood::{Guard, MB};
+use plimsoll_testkit::MemoryGroup;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -81,8 +81,8 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan::of(options)?;
-    if let Err(why) = group::MemoryGroup::with_limit(plan.limit_bytes) {
-        let why = format!("no memory cgroup can be made here (this needs root): {why}");
+    if let Err(why) = MemoryGroup::with_limit(plan.limit_bytes) {
+        let why = format!("{why} (this needs root)");
         // CI runs in places that allow none; whoever asks for figures has to be told.
         if plan.work == Work::Quick {
             println!("skipped: {why}");

@@ -9,7 +9,7 @@ use std::{
 use plimsoll_flood::MB;
 use tokio::time::Instant;
 
-use crate::group::MemoryGroup;
+use plimsoll_testkit::MemoryGroup;
 
 /// Each reader wants all of the file, of which a tenth fits: most reads wait for a page that was
 /// dropped a moment ago.
@@ -31,7 +31,7 @@ pub(super) struct Neighbour {
 
 impl Neighbour {
     pub(super) fn start(scratch: &Path) -> Result<Self, String> {
-        let group = MemoryGroup::with_limit(LIMIT_BYTES)?;
+        let group = MemoryGroup::with_limit(LIMIT_BYTES).map_err(|error| error.to_string())?;
         let file = scratch.join(format!("flood-neighbour-{}", std::process::id()));
         let mut neighbour =
             Self { readers: Vec::new(), file, begun: Instant::now(), stalled_us: None, group };

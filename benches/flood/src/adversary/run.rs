@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use plimsoll_testkit::MemoryGroup;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     client::{Client, Seen},
     flood::{IDLE, LEAD, answers, ended_by, write_trace},
-    group::MemoryGroup,
     options::Plan,
     outcome::Verdict,
     process::Server,
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     variant: Variant,
 ) -> Result<Attacked, String> {
     let told = |error: io::Error| error.to_string();
-    let group = MemoryGroup::with_limit(plan.limit_bytes)?;
+    let group = MemoryGroup::with_limit(plan.limit_bytes).map_err(|error| error.to_string())?;
     let mut server = Server::start(plan, programs, variant, &group, adversary.server_options())?;
     answers(&server).await;
     sleep(IDLE).await;
@@ -116,7 +116,7 @@ pub(crate) async fn run(
         variant,
         verdict,
         limit_bytes: plan.limit_bytes,
-        peak_bytes: group.peak().max(samples.iter().map(|sample| sample.usage).max()),
+        peak_bytes: group.peak_bytes().max(samples.iter().map(|sample| sample.usage).max()),
         honest: Counts::of(&honest),
         attack: Counts::of(&attack),
         probes: Counts::of(&probes),
