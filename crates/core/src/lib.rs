@@ -71,6 +71,7 @@ mod ring;
 mod routes;
 mod sampler;
 mod shared;
+mod sockets;
 mod source;
 mod telemetry;
 mod thresholds;
@@ -108,6 +109,9 @@ pub use self::{
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},
+    sockets::{
+        SocketEvent, SocketFigures, SocketSource, SocketState, SocketTransports, SocketsReport,
+    },
     source::{
         GrowthWatch, HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken,
     },

@@ -28,6 +28,7 @@ use crate::{
     },
     routes::RouteFigures,
     shared::Shared,
+    sockets::SocketSource,
     telemetry::{Cursor, emit},
     thresholds::{Threshold, ThresholdError, ThresholdOrigin, Thresholds},
 };
@@ -108,9 +109,11 @@ impl Plimsoll {
         let level = shared.level();
         let thresholds = shared.evaluator().thresholds();
         let ledger = shared.ledger;
+        let sockets = shared.sockets.report();
+        let queued = sockets.as_ref().map_or(0, |sockets| sockets.queued_bytes);
         let bytes = ReportBytes::from_reading(
             &latest.reading,
-            ledger.buffered_bytes(),
+            ledger.buffered_bytes().saturating_add(queued),
             ledger.reserved_bytes(),
         );
         let cleanup_history = shared.history.cleanups(REPORTED_CLEANUPS);
@@ -137,7 +140,7 @@ impl Plimsoll {
             cleanup_history,
             alerts: shared.alerts.active(),
             guard: self.guard_figures(),
-            sockets: None,
+            sockets,
             retention: None,
             release: ReleaseFigures { backends: shared.releaser.backend_names() },
             monitor: MonitorFigures { bytes: shared.monitor_bytes() },
@@ -314,6 +317,18 @@ impl Plimsoll {
     /// Whether the sampler has not looked for too long; refusals are suspended then.
     pub fn is_stalled(&self) -> bool {
         self.shared.is_stalled()
+    }
+
+    /// Has the report, the metrics and the alerts tell of a registry of connections, in place of
+    /// the one attached before, if any. It is held weakly, and is gone from them when it is
+    /// dropped.
+    pub fn attach_sockets(&self, source: &Arc<dyn SocketSource>) {
+        self.shared.sockets.attach(source);
+    }
+
+    /// The registry of connections that is attached.
+    pub fn sockets(&self) -> Option<Arc<dyn SocketSource>> {
+        self.shared.sockets.get()
     }
 
     /// How long the sampler's next look is overdue, whether or not its source can be read; near

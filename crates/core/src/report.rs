@@ -7,6 +7,7 @@ use crate::{
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
+    sockets::SocketsReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };
@@ -49,8 +50,8 @@ pub struct Report {
     pub alerts: Vec<AlertState>,
     /// What the guard did.
     pub guard: GuardFigures,
-    /// Sockets; `None` until a registry of sockets is wired in.
-    pub sockets: Option<serde_json::Value>,
+    /// Sockets; `None` while no registry of them is attached.
+    pub sockets: Option<SocketsReport>,
     /// Database rules; `None` until some are wired in.
     pub retention: Option<serde_json::Value>,
     /// Who gives pages back.

@@ -74,6 +74,7 @@ async fn dispatch(
         Route::TestAlerts => routes::alerts::test(plimsoll).await,
         Route::Routes => routes::tables::routes(plimsoll),
         Route::Pruners => routes::tables::pruners(plimsoll),
+        Route::Sockets => routes::sockets::show(plimsoll),
         Route::Stream => routes::stream::open(monitoring, head).await,
         Route::OpenApi => routes::openapi::document(&monitoring.paths),
         Route::Metrics => monitoring.metrics.show(&head.headers),

@@ -55,7 +55,7 @@
 //! | `GET /api/monitoring/memory` | the report |
 //! | `POST /api/monitoring/memory` | `{"action":"cleanup"}`, `{"action":"updateThresholds","thresholds":{…}}` |
 //! | `POST /api/cleanup/aggressive` | database rules, then the aggressive cleanup; `?dryRun=true` |
-//! | `GET /api/monitoring/history?minutes=60`, `/routes`, `/pruners`, `/alerts` | JSON |
+//! | `GET /api/monitoring/history?minutes=60`, `/routes`, `/pruners`, `/sockets`, `/alerts` | JSON |
 //! | `POST /api/monitoring/alerts/{id}/resolve`, `/alerts/silence`, `/alerts/test` | JSON |
 //! | `GET /api/monitoring/stream` | Server-Sent Events |
 //! | `GET /api/monitoring/openapi.json` | the description of all this |

@@ -42,6 +42,7 @@
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
+//! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -60,12 +61,19 @@ pub use plimsoll_guard::{
 pub use plimsoll_monitor::{
     Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
 };
+#[cfg(feature = "sockets")]
+pub use plimsoll_sockets as sockets;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
 
 /// Everything that a program with both layers needs.
 pub mod prelude {
+    #[cfg(feature = "sockets")]
+    pub use crate::sockets::{
+        Connection, ConnectionMeta, ConnectionRegistry, Message, SocketLimits, Transport,
+        WeakConnection,
+    };
     #[cfg(feature = "monitor")]
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]

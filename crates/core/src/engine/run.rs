@@ -93,7 +93,7 @@ impl<S: Surroundings> Run<S> {
     /// for one gets all that the level allows.
     async fn target_now(&self, known: Option<u64>) -> Option<u64> {
         // Claims that did not show last time are not credited again: nobody is spared for them.
-        if self.trigger != CleanupTrigger::Threshold || self.engine.was_futile(self.level) {
+        if !self.trigger.is_automatic() || self.engine.was_futile(self.level) {
             return None;
         }
         let usage = self.surroundings.fresh_figure().await.or(known);
