@@ -42,6 +42,7 @@
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
+//! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -49,6 +50,8 @@
 mod start;
 
 pub use plimsoll_alloc as alloc;
+#[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
+pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
