@@ -104,8 +104,9 @@ pub use self::{
     registry::{CleanupRegistry, PrunerFigures, Registration},
     release::RELEASE_ACTION,
     report::{
-        Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures, ReadingError,
-        ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
+        BackendFigures, Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures,
+        ReadingError, ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes,
+        ThresholdChange,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},

@@ -142,7 +142,10 @@ impl Plimsoll {
             guard: self.guard_figures(),
             sockets,
             retention: None,
-            release: ReleaseFigures { backends: shared.releaser.backend_names() },
+            release: ReleaseFigures {
+                backends: shared.releaser.backend_names(),
+                heaps: shared.releaser.figures(),
+            },
             monitor: MonitorFigures { bytes: shared.monitor_bytes() },
             source: shared.source.clone(),
             events: shared.kernel_events.figures(),

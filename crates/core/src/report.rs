@@ -232,6 +232,25 @@ pub struct GuardFigures {
 pub struct ReleaseFigures {
     /// The allocators wired in; empty when none is.
     pub backends: Vec<&'static str>,
+    /// The same with their figures.
+    pub heaps: Vec<BackendFigures>,
+}
+
+/// One heap of the process, and what was given back of it. Bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct BackendFigures {
+    /// The allocator's name.
+    pub name: &'static str,
+    /// Bytes the program holds of it; `None` where it does not tell.
+    pub heap_used: Option<u64>,
+    /// Bytes it holds from the system, by its own estimate; `None` where it does not tell.
+    pub heap_total: Option<u64>,
+    /// Passes since the start.
+    pub passes: u64,
+    /// By how much the resident set fell in them, in all.
+    pub freed_bytes: u64,
 }
 
 /// Which kernel events wake the sampler, for people.

@@ -43,6 +43,7 @@
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -50,6 +51,8 @@
 mod start;
 
 pub use plimsoll_alloc as alloc;
+#[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
+pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
