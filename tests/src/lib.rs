@@ -8,6 +8,7 @@
 //! ever called from tests.
 #![forbid(unsafe_code)]
 
+mod browser;
 mod cgroup;
 mod chat;
 mod cli;
@@ -19,6 +20,7 @@ mod stream;
 mod wait;
 
 pub use self::{
+    browser::Browser,
     cgroup::MemoryGroup,
     chat::{Chat, chat_command},
     cli::{Ran, plimsoll, plimsoll_command},

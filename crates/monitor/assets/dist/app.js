@@ -347,17 +347,29 @@ function verticalRange() {
   return [0, Math.max(highest * 1.12, limit && limit <= highest * 1.4 ? limit * 1.05 : 0)];
 }
 
-function chartOptions(width) {
+function leftEdge() {
+  const first = ring.coarse[0]?.timestamp ?? ring.fine[0]?.timestamp ?? 0;
+  return Math.max(chart.until - chart.span * 1000, Math.min(first, chart.until - 120e3));
+}
+
+function chartSize() {
+  const box = $("chart");
+  const width = box.clientWidth;
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+}
+
+function chartOptions() {
+  const { width, height } = chartSize();
   const axis = { stroke: () => chart.colours["axis-text"], font: "12px system-ui, sans-serif", grid: { stroke: () => chart.colours["grid-line"], width: 1 }, ticks: { show: false } };
   const line = (name, dash, width) => ({ stroke: () => chart.colours[name], width, dash, points: { show: false }, spanGaps: false });
   return {
     width,
-    height: width < 500 ? 240 : 320,
+    height,
     pxAlign: false,
     padding: [12, 8, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: true, range: () => [(chart.until - chart.span * 1000) / 1000, chart.until / 1000] }, y: { range: verticalRange } },
+    scales: { x: { time: true, range: () => [leftEdge() / 1000, chart.until / 1000] }, y: { range: verticalRange } },
     axes: [
       { ...axis, space: 70, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock.format(new Date(tick * 1000)).slice(0, step < 60 ? 8 : 5)) },
       { ...axis, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : bytes(tick))) },
@@ -437,13 +449,13 @@ function drawChart(force) {
   if (document.hidden || !box.clientWidth) return;
   if (chart.paused && !force && chart.plot) return;
   if (!chart.paused || !chart.until) chart.until = Math.max(serverNow(), state.lastData ?? 0);
-  const from = chart.until - chart.span * 1000;
+  const from = leftEdge();
   const data = columns(from, chart.until);
   if (!chart.plot) {
     readColours();
-    chart.plot = new uPlot(chartOptions(box.clientWidth), data, box);
+    chart.plot = new uPlot(chartOptions(), data, box);
     addHandles(chart.plot.over);
-    new ResizeObserver(() => resizeChart(box)).observe(box);
+    new ResizeObserver(resizeChart).observe(box);
     return drawLegend();
   }
   chart.plot.setData(data, true);
@@ -451,9 +463,9 @@ function drawChart(force) {
   summarize();
 }
 
-function resizeChart(box) {
-  const { width, height } = chartOptions(box.clientWidth);
-  if (chart.plot && box.clientWidth && (chart.plot.width !== width || chart.plot.height !== height)) chart.plot.setSize({ width, height });
+function resizeChart() {
+  const { width, height } = chartSize();
+  if (width && (chart.plot.width !== width || chart.plot.height !== height)) chart.plot.setSize({ width, height });
 }
 
 function summarize() {
@@ -973,7 +985,7 @@ function drawAlerts() {
   const sinks = (alertData?.sinks ?? []).filter((sink) => sink.failed || sink.dropped);
   redraw($("alerts"), [active, silences, recent, sinks, canSteer()], () => [
     active.length ? el("ul.alerts", null, active.map(alertRow)) : empty("✓ Nothing is wrong."),
-    silences.length ? el("div", null, el("h3", null, "Silenced"), el("ul.plain", null, silences.map((silence) => el("li", null, named(silence.name), ` until ${time(Date.parse(silence.until ?? silence.silencedUntil))} `,
+    silences.length ? el("div", null, el("h3", null, "Silenced"), el("ul.plain", null, silences.map((silence) => el("li", null, named(silence.name), ` until ${time(Date.parse(silence.until))} `,
       canSteer() ? el("button.small", { type: "button", "data-key": `lift-${silence.name}`, "aria-label": `End the silence of ${plain(silence.name)}`, onclick: () => silenceAlert(silence.name, 0) }, "End") : null)))) : null,
     recent.length ? el("details", { "data-key": "recent" }, el("summary", null, `${plural(recent.length, "resolved alert")}, newest first`),
       el("ul.plain", null, recent.map((alert) => el("li", null, "✓ ", named(alert.name), ` ${time(Date.parse(alert.since))} – ${time(Date.parse(alert.resolvedAt))}: `, plain(alert.summary, 300))))) : null,
@@ -1005,7 +1017,7 @@ async function onAlerts(act) {
     const { message, data } = await act();
     show(said, true);
     said.classList.remove("bad");
-    const results = (data?.sinks ?? []).map((sink) => `${plain(sink.name)}: ${sink.delivered ? "delivered" : plain(sink.error ?? sink.detail ?? "failed", 120)}`);
+    const results = (data?.sinks ?? []).map((sink) => `${plain(sink.sink ?? sink.name)}: ${sink.delivered ? "delivered" : plain(sink.error ?? "failed", 120)}`);
     say(said, [message, ...results].join(" · "));
   } catch (error) {
     show(said, true);
@@ -1157,7 +1169,7 @@ let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, conne
 
 function takeReport(report) {
   state.report = report;
-  state.reportAt = Date.now();
+  polls.report.at = state.reportAt = Date.now();
   for (const record of report.cleanupHistory ?? []) addCleanup(record);
   if (state.link === "polling") samplesFromReport(report);
   if (!report.sockets || !visible.has("sockets")) drawSockets(null);
@@ -1206,9 +1218,9 @@ function soon(name) {
 }
 
 function pollDue() {
-  if (!isLive() || document.hidden) return;
+  if (!started || !isLive() || document.hidden) return;
   for (const [name, one] of Object.entries(polls)) {
-    if (one.panel && !visible.has(name)) continue;
+    if (one.panel && one.at && !visible.has(name)) continue;
     if (Date.now() - (one.at ?? 0) >= one.every) poll(name);
   }
 }
@@ -1302,9 +1314,11 @@ function ready() {
   started = true;
   $("main").classList.remove("loading");
   $("main").removeAttribute("aria-busy");
-  watchPanels();
-  pollDue();
-  requestAnimationFrame(() => setTimeout(() => performance.mark("interactive")));
+  requestAnimationFrame(() => setTimeout(() => {
+    performance.mark("interactive");
+    watchPanels();
+    pollDue();
+  }));
 }
 
 function watchPanels() {

@@ -11,7 +11,7 @@ function drawAlerts() {
   const sinks = (alertData?.sinks ?? []).filter((sink) => sink.failed || sink.dropped);
   redraw($("alerts"), [active, silences, recent, sinks, canSteer()], () => [
     active.length ? el("ul.alerts", null, active.map(alertRow)) : empty("✓ Nothing is wrong."),
-    silences.length ? el("div", null, el("h3", null, "Silenced"), el("ul.plain", null, silences.map((silence) => el("li", null, named(silence.name), ` until ${time(Date.parse(silence.until ?? silence.silencedUntil))} `,
+    silences.length ? el("div", null, el("h3", null, "Silenced"), el("ul.plain", null, silences.map((silence) => el("li", null, named(silence.name), ` until ${time(Date.parse(silence.until))} `,
       canSteer() ? el("button.small", { type: "button", "data-key": `lift-${silence.name}`, "aria-label": `End the silence of ${plain(silence.name)}`, onclick: () => silenceAlert(silence.name, 0) }, "End") : null)))) : null,
     recent.length ? el("details", { "data-key": "recent" }, el("summary", null, `${plural(recent.length, "resolved alert")}, newest first`),
       el("ul.plain", null, recent.map((alert) => el("li", null, "✓ ", named(alert.name), ` ${time(Date.parse(alert.since))} – ${time(Date.parse(alert.resolvedAt))}: `, plain(alert.summary, 300))))) : null,
@@ -43,7 +43,7 @@ async function onAlerts(act) {
     const { message, data } = await act();
     show(said, true);
     said.classList.remove("bad");
-    const results = (data?.sinks ?? []).map((sink) => `${plain(sink.name)}: ${sink.delivered ? "delivered" : plain(sink.error ?? sink.detail ?? "failed", 120)}`);
+    const results = (data?.sinks ?? []).map((sink) => `${plain(sink.sink ?? sink.name)}: ${sink.delivered ? "delivered" : plain(sink.error ?? "failed", 120)}`);
     say(said, [message, ...results].join(" · "));
   } catch (error) {
     show(said, true);

@@ -47,17 +47,31 @@ function verticalRange() {
   return [0, Math.max(highest * 1.12, limit && limit <= highest * 1.4 ? limit * 1.05 : 0)];
 }
 
-function chartOptions(width) {
+// The whole of the time asked for, or since the first sample while there is less, but not less
+// than two minutes.
+function leftEdge() {
+  const first = ring.coarse[0]?.timestamp ?? ring.fine[0]?.timestamp ?? 0;
+  return Math.max(chart.until - chart.span * 1000, Math.min(first, chart.until - 120e3));
+}
+
+function chartSize() {
+  const box = $("chart");
+  const width = box.clientWidth;
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+}
+
+function chartOptions() {
+  const { width, height } = chartSize();
   const axis = { stroke: () => chart.colours["axis-text"], font: "12px system-ui, sans-serif", grid: { stroke: () => chart.colours["grid-line"], width: 1 }, ticks: { show: false } };
   const line = (name, dash, width) => ({ stroke: () => chart.colours[name], width, dash, points: { show: false }, spanGaps: false });
   return {
     width,
-    height: width < 500 ? 240 : 320,
+    height,
     pxAlign: false,
     padding: [12, 8, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: true, range: () => [(chart.until - chart.span * 1000) / 1000, chart.until / 1000] }, y: { range: verticalRange } },
+    scales: { x: { time: true, range: () => [leftEdge() / 1000, chart.until / 1000] }, y: { range: verticalRange } },
     axes: [
       { ...axis, space: 70, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock.format(new Date(tick * 1000)).slice(0, step < 60 ? 8 : 5)) },
       { ...axis, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : bytes(tick))) },
@@ -140,13 +154,13 @@ function drawChart(force) {
   if (document.hidden || !box.clientWidth) return;
   if (chart.paused && !force && chart.plot) return;
   if (!chart.paused || !chart.until) chart.until = Math.max(serverNow(), state.lastData ?? 0);
-  const from = chart.until - chart.span * 1000;
+  const from = leftEdge();
   const data = columns(from, chart.until);
   if (!chart.plot) {
     readColours();
-    chart.plot = new uPlot(chartOptions(box.clientWidth), data, box);
+    chart.plot = new uPlot(chartOptions(), data, box);
     addHandles(chart.plot.over);
-    new ResizeObserver(() => resizeChart(box)).observe(box);
+    new ResizeObserver(resizeChart).observe(box);
     return drawLegend();
   }
   chart.plot.setData(data, true);
@@ -154,9 +168,9 @@ function drawChart(force) {
   summarize();
 }
 
-function resizeChart(box) {
-  const { width, height } = chartOptions(box.clientWidth);
-  if (chart.plot && box.clientWidth && (chart.plot.width !== width || chart.plot.height !== height)) chart.plot.setSize({ width, height });
+function resizeChart() {
+  const { width, height } = chartSize();
+  if (width && (chart.plot.width !== width || chart.plot.height !== height)) chart.plot.setSize({ width, height });
 }
 
 // What the chart says, for whoever does not see it.

@@ -3,7 +3,7 @@
 const RETRY = 3000;
 const TICK = 1000;
 const polls = {
-  report: { path: "monitoring/memory", every: 5000, take: takeReport },
+  report: { path: "monitoring/memory", every: 5000, take: takePolledReport },
   alerts: { path: "monitoring/alerts", every: 10e3, take: (data) => ((alertData = data), drawAlerts()) },
   routes: { path: "monitoring/routes", every: 5000, take: takeRoutes, panel: true },
   pruners: { path: "monitoring/pruners", every: 5000, take: drawPruners, panel: true },
@@ -15,11 +15,23 @@ let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, conne
 
 function takeReport(report) {
   state.report = report;
-  state.reportAt = Date.now();
+  polls.report.at = state.reportAt = Date.now();
   for (const record of report.cleanupHistory ?? []) addCleanup(record);
   if (state.link === "polling") samplesFromReport(report);
   if (!report.sockets || !visible.has("sockets")) drawSockets(null);
   drawAll();
+}
+
+// A server that was started anew under the same name may go on with the stream as if nothing had
+// happened; a snapshot tells the truth.
+function takePolledReport(report) {
+  const isOther = state.report && report.uptimeSeconds + 5 < state.report.uptimeSeconds;
+  if (isOther && state.link === "live") {
+    lastId = "";
+    connection?.abort();
+    return;
+  }
+  takeReport(report);
 }
 
 // Without a stream the report stands in for a sample.
@@ -66,9 +78,10 @@ function soon(name) {
 }
 
 function pollDue() {
-  if (!isLive() || document.hidden) return;
+  if (!started || !isLive() || document.hidden) return;
   for (const [name, one] of Object.entries(polls)) {
-    if (one.panel && !visible.has(name)) continue;
+    // Every panel is filled once; after that only those that can be seen cost anything.
+    if (one.panel && one.at && !visible.has(name)) continue;
     if (Date.now() - (one.at ?? 0) >= one.every) poll(name);
   }
 }
@@ -165,10 +178,12 @@ function ready() {
   started = true;
   $("main").classList.remove("loading");
   $("main").removeAttribute("aria-busy");
-  watchPanels();
-  pollDue();
-  // Once painted: this is when the page can be used.
-  requestAnimationFrame(() => setTimeout(() => performance.mark("interactive")));
+  // Once painted: this is when the page can be used, and what is further down may be asked for.
+  requestAnimationFrame(() => setTimeout(() => {
+    performance.mark("interactive");
+    watchPanels();
+    pollDue();
+  }));
 }
 
 function watchPanels() {

@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.45095da4f380609f.js",
+        name: "app.dea6c05e40811f19.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),
@@ -30,7 +30,7 @@ pub(super) const FILES: [File; 2] = [
         brotli: include_bytes!("../../assets/dist/app.js.br"),
     },
     File {
-        name: "style.a96755c843255b60.css",
+        name: "style.0526e57b5ce7bfec.css",
         content_type: "text/css; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/style.css"),
