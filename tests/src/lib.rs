@@ -8,6 +8,7 @@
 //! ever called from tests.
 #![forbid(unsafe_code)]
 
+mod browser;
 mod cgroup;
 mod chat;
 mod cli;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use self::{
     cgroup::memory_group,
+    browser::Browser,
     chat::{Chat, chat_command},
     cli::{Ran, plimsoll, plimsoll_command},
     http::{Answer, Http},

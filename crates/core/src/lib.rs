@@ -66,6 +66,7 @@ mod reading;
 mod record;
 mod registry;
 mod release;
+mod released;
 mod report;
 mod ring;
 mod routes;
@@ -103,6 +104,7 @@ pub use self::{
     record::{ActionOutcome, ActionResult, CleanupRecord},
     registry::{CleanupRegistry, PrunerFigures, Registration},
     release::RELEASE_ACTION,
+    released::{ReleaseError, Released},
     report::{
         BackendFigures, Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures,
         ReadingError, ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes,

@@ -22,6 +22,7 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::{CleanupRegistry, PrunerFigures, Registration},
+    released::{ReleaseError, Released},
     report::{
         Cooldown, GuardFigures, GuardMode, MonitorFigures, ReadingError, ReleaseFigures, Report,
         ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
@@ -35,6 +36,10 @@ use crate::{
 
 /// Cleanups shown in the report.
 const REPORTED_CLEANUPS: usize = 5;
+/// Passes of a release that somebody asks for.
+const RELEASE_PASSES: u32 = 3;
+/// Such a release is waited for as long as a cleanup's is.
+const LONGEST_RELEASE: Duration = Duration::from_secs(10);
 /// A shutdown waits this long for a running cleanup, for alerts and for its threads.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -229,6 +234,26 @@ impl Plimsoll {
         trigger: CleanupTrigger,
     ) -> Result<CleanupRecord, CleanupError> {
         self.shared.engine.start(level, trigger, true, &self.shared)?.finished().await
+    }
+
+    /// Gives pages that nobody uses back to the system: at most three passes over the allocators,
+    /// fewer when one brings little. Drops nothing, and is no cleanup: no record is kept.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when no allocator can, or it takes longer than a cleanup would wait.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws a release that has not begun.
+    pub async fn release(&self) -> Result<Released, ReleaseError> {
+        if self.shared.releaser.backend_names().is_empty() {
+            return Err(ReleaseError::NoBackend);
+        }
+        let report = self.shared.releaser.ask(RELEASE_PASSES);
+        self.shared.wake_worker();
+        match tokio::time::timeout(LONGEST_RELEASE, report).await {
+            Ok(Ok(report)) => Ok(report.into()),
+            _ => Err(ReleaseError::Unanswered),
+        }
     }
 
     /// The registry whose pruners are run.

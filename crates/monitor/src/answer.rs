@@ -81,7 +81,8 @@ async fn dispatch(
         Route::Livez => Ok(Probes::livez(plimsoll)),
         Route::Readyz => monitoring.probes.readyz(plimsoll, &head.uri),
         Route::DashboardRedirect => Ok(routes::page::redirect(&head.uri)),
-        Route::Dashboard => Ok(routes::page::show(&monitoring.paths)),
+        Route::Dashboard => Ok(routes::page::show(&monitoring.paths, &head.headers)),
+        Route::DashboardFile(file) => Ok(routes::page::file(file, &head.headers)),
         Route::Unknown => Err(unknown_path()),
     }
 }
