@@ -95,6 +95,15 @@ pub enum StartError {
         /// Why not.
         source: ThresholdError,
     },
+    /// A variable of the environment has a value that only shows to be of no use where it is
+    /// used, such as the URL of an alert sink.
+    #[error("{variable}: {message}")]
+    Variable {
+        /// The variable's name.
+        variable: &'static str,
+        /// What is wrong, with the accepted forms; secret values are not shown.
+        message: String,
+    },
     /// A duration is out of range.
     #[error("{name} is {given:?}; accepted are {least:?} to {most:?}")]
     Interval {
@@ -158,6 +167,17 @@ impl PlimsollBuilder {
     /// Takes settings read from elsewhere as if they stood in the environment.
     pub fn env_settings(mut self, settings: EnvSettings) -> Self {
         self.env = settings;
+        self
+    }
+
+    /// What the environment said so far; empty unless the builder was told to read it.
+    pub fn settings(&self) -> &EnvSettings {
+        &self.env
+    }
+
+    /// Adds a warning that is logged at the start, beside those of the environment.
+    pub fn warn_at_start(mut self, warning: impl Into<String>) -> Self {
+        self.env.warnings.push(warning.into());
         self
     }
 

@@ -40,6 +40,8 @@
 //! | `monitor` | yes | `MonitorRouteLayer` |
 //! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
+//! | `alerts` | no | `WebhookSink` (Alertmanager's body) and `SlackSink`; `ALERT_WEBHOOK_URL` and `ALERT_SLACK_URL` |
+//! | `alerts-tls` | no | `alerts` with `https://` URLs, which Slack needs |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
@@ -50,6 +52,13 @@
 
 mod start;
 
+#[cfg(feature = "alerts-tls")]
+pub use plimsoll_alerts::PemError;
+#[cfg(feature = "alerts")]
+pub use plimsoll_alerts::{
+    AlertUrl, AlertUrlError, EnvSinkError, EnvSinks, SIGNATURE_HEADER, SlackSink, WebhookSink,
+    verify_signature,
+};
 pub use plimsoll_alloc as alloc;
 #[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
 pub use plimsoll_caches as caches;
