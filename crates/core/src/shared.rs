@@ -24,7 +24,7 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
-    release::{Pressure, Releaser, Seen},
+    release::{Pressure, Releaser, Seen, held_unused},
     report::ThresholdChange,
     sampler::SamplerGate,
     sockets::SocketSlot,
@@ -180,7 +180,11 @@ impl Shared {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        Seen { given_back: self.ledger.given_back_bytes(), in_flight: self.ledger.in_flight() }
+        Seen {
+            given_back: self.ledger.given_back_bytes(),
+            in_flight: self.ledger.in_flight(),
+            unused: held_unused(&self.latest().reading),
+        }
     }
 
     pub(crate) fn note_failed_reading(&self, error: &SourceError) {
