@@ -401,6 +401,7 @@ impl PlimsollBuilder {
             settings: self.env,
             guard_mode: std::sync::atomic::AtomicU8::new(0),
             upkeep: Mutex::default(),
+            retention: OnceLock::new(),
             worker: OnceLock::new(),
             totals: Mutex::default(),
             evaluator: Mutex::new(evaluator),

@@ -67,6 +67,7 @@ mod record;
 mod registry;
 mod release;
 mod report;
+mod retention;
 mod ring;
 mod routes;
 mod sampler;
@@ -105,6 +106,10 @@ pub use self::{
     report::{
         Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures, ReadingError,
         ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
+    },
+    retention::{
+        RetentionAttached, RetentionOutcome, RetentionReport, RetentionRuleFigures, RetentionRun,
+        RetentionRunner,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},

@@ -7,6 +7,7 @@ use crate::{
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
+    retention::RetentionReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };
@@ -51,8 +52,8 @@ pub struct Report {
     pub guard: GuardFigures,
     /// Sockets; `None` until a registry of sockets is wired in.
     pub sockets: Option<serde_json::Value>,
-    /// Database rules; `None` until some are wired in.
-    pub retention: Option<serde_json::Value>,
+    /// Database rules; `None` until some are attached.
+    pub retention: Option<RetentionReport>,
     /// Who gives pages back.
     pub release: ReleaseFigures,
     /// What monitoring itself costs.

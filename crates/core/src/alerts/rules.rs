@@ -65,11 +65,13 @@ pub enum AlertName {
     SamplerStalled,
     /// A threshold lies so near the limit that it can fire too late.
     ThresholdAboveLimit,
+    /// A database rule has rows to delete and has not succeeded for three intervals.
+    RetentionStalled,
 }
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
@@ -77,6 +79,7 @@ impl AlertName {
         Self::SheddingActive,
         Self::SamplerStalled,
         Self::ThresholdAboveLimit,
+        Self::RetentionStalled,
     ];
 
     /// The name on the wire, such as `MemoryCritical`.
@@ -89,6 +92,7 @@ impl AlertName {
             Self::SheddingActive => "SheddingActive",
             Self::SamplerStalled => "SamplerStalled",
             Self::ThresholdAboveLimit => "ThresholdAboveLimit",
+            Self::RetentionStalled => "RetentionStalled",
         }
     }
 
@@ -101,7 +105,8 @@ impl AlertName {
             | Self::CleanupIneffective
             | Self::CleanupFailed
             | Self::SheddingActive
-            | Self::ThresholdAboveLimit => Severity::Warning,
+            | Self::ThresholdAboveLimit
+            | Self::RetentionStalled => Severity::Warning,
         }
     }
 
@@ -194,6 +199,8 @@ pub struct AlertFacts<'a> {
     pub cleanups: &'a [CleanupFact],
     /// The pruner that holds most, with its bytes, if known.
     pub largest_pruner: Option<(&'a str, u64)>,
+    /// Database rules that are behind, each with the rows that wait, as far as they were counted.
+    pub stalled_rules: &'a [(String, u64)],
 }
 
 impl AlertFacts<'_> {
@@ -213,6 +220,7 @@ impl AlertFacts<'_> {
             stalled: false,
             cleanups: &[],
             largest_pruner: None,
+            stalled_rules: &[],
         }
     }
 }
@@ -315,6 +323,7 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
         AlertName::SheddingActive => holds(facts.shedding || facts.shed > 0, None),
         AlertName::SamplerStalled => holds(facts.stalled, None),
         AlertName::ThresholdAboveLimit => holds(facts.above_limit, None),
+        AlertName::RetentionStalled => holds(!facts.stalled_rules.is_empty(), None),
     }
 }
 
@@ -378,6 +387,11 @@ pub(super) fn summary(
              MEMORY_CRITICAL_THRESHOLD lower, such as 70% and 85%",
             facts.limit_bytes.map(|limit| format!(" of {}", Mb(limit))).unwrap_or_default(),
         ),
+        AlertName::RetentionStalled => format!(
+            "no success for three intervals: {}; see the last run of each in the report's \
+             retention",
+            stalled(facts.stalled_rules),
+        ),
     }
 }
 
@@ -404,7 +418,8 @@ pub(super) fn resolved_summary(
         AlertName::SheddingActive => format!("no request refused any more, after {lasted} s"),
         AlertName::CleanupIneffective
         | AlertName::CleanupFailed
-        | AlertName::ThresholdAboveLimit => format!("over after {lasted} s"),
+        | AlertName::ThresholdAboveLimit
+        | AlertName::RetentionStalled => format!("over after {lasted} s"),
     }
 }
 
@@ -429,6 +444,16 @@ fn circumstances(facts: &AlertFacts<'_>, memory: Memory) -> String {
 
 fn limit(facts: &AlertFacts<'_>) -> String {
     facts.limit_bytes.map(|limit| format!(" (limit {})", Mb(limit))).unwrap_or_default()
+}
+
+/// `empty_threads (118 rows wait)`, the first few.
+fn stalled(rules: &[(String, u64)]) -> String {
+    let named = rules.iter().take(NAMED_FAILURES).map(|(rule, rows)| match rows {
+        0 => rule.clone(),
+        rows => format!("{rule} ({rows} rows wait)"),
+    });
+    let more = if rules.len() > NAMED_FAILURES { ", ..." } else { "" };
+    named.collect::<Vec<_>>().join(", ") + more
 }
 
 fn failures(cleanup: &CleanupFact) -> String {
