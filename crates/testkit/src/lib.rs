@@ -3,7 +3,7 @@
 //! [`ScriptedSource`] stands in for the machine, so a test can run out of memory without using any;
 //! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
 //! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
-//! what leaks.
+//! what leaks. `ThrowawayPostgres` is a database server for the length of a test.
 //!
 //! ```
 //! use plimsoll_core::{MemoryMetric, MemorySource};
@@ -35,9 +35,13 @@
 mod body;
 mod fixture;
 mod growth;
+#[cfg(unix)]
+mod postgres;
 mod pruner;
 mod source;
 
+#[cfg(unix)]
+pub use self::postgres::ThrowawayPostgres;
 pub use self::{
     body::{BodyProbe, ScriptedBody, ScriptedBodyError},
     fixture::FixtureTree,
