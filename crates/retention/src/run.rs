@@ -191,7 +191,8 @@ impl<'a> RuleRun<'a> {
                 }
                 Err(error) => return failed(&error),
             }
-            self.around.wait(pause(took, fastrand::f64())).await;
+            let least = self.around.brakes.pause;
+            self.around.wait(pause(took, least, fastrand::f64())).await;
         }
     }
 
