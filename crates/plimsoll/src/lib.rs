@@ -42,6 +42,8 @@
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
+//! | `retention-sqlite` | no | `retention`: database rules on SQLite, by sqlx; needs Rust 1.94 |
+//! | `retention-postgres` | no | `retention`: database rules on PostgreSQL, by sqlx; needs Rust 1.94 |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -60,6 +62,8 @@ pub use plimsoll_guard::{
 pub use plimsoll_monitor::{
     Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
 };
+#[cfg(any(feature = "retention-sqlite", feature = "retention-postgres"))]
+pub use plimsoll_retention as retention;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
