@@ -46,6 +46,8 @@
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
 //! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
+//! | `retention-sqlite` | no | `retention`: database rules on SQLite, by sqlx; needs Rust 1.94 |
+//! | `retention-postgres` | no | `retention`: database rules on PostgreSQL, by sqlx; needs Rust 1.94 |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -75,6 +77,8 @@ pub use plimsoll_monitor::{
 };
 #[cfg(feature = "sockets")]
 pub use plimsoll_sockets as sockets;
+#[cfg(any(feature = "retention-sqlite", feature = "retention-postgres"))]
+pub use plimsoll_retention as retention;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
