@@ -74,11 +74,13 @@ mod report;
 mod rooms;
 mod slots;
 mod task;
+#[cfg(feature = "tungstenite")]
+pub mod tungstenite;
 mod wave;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tungstenite"))]
 mod wire;
 
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tungstenite"))]
 pub use self::wire::Session;
 pub use self::{
     builder::{BuildError, ConnectionRegistryBuilder},
