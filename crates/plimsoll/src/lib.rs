@@ -43,6 +43,8 @@
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `socketioxide` | no | Socket.IO in that registry; needs Rust 1.94 |
+//! | `tungstenite` | no | WebSockets of tokio-tungstenite in that registry |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
