@@ -31,7 +31,7 @@
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost until the next
 //! reading, unless [`alloc::Attributing`] is the program's allocator; and connections after an
-//! upgrade.
+//! upgrade, unless they are in a registry of the feature `sockets`.
 //!
 //! # Features
 //! | feature | default | what it adds |

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     schema::check,
+    sockets::Crowd,
     support::{Answer, MEMORY, STREAM, Server, local},
 };
 
@@ -60,6 +61,7 @@ async fn eventful() -> (Server, String) {
         let registration = server.plimsoll.registry().register(name, RecordingPruner::new(does));
         std::mem::forget(registration);
     }
+    std::mem::forget(Crowd::attach(&server.plimsoll));
     server.plimsoll.cleanup(CleanupLevel::Moderate).await.unwrap();
     server.script.set_rss(1_500 * MB);
     server.plimsoll.check().await.unwrap();
