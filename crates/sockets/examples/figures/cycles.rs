@@ -7,7 +7,7 @@ use plimsoll_sockets::ConnectionRegistry;
 
 use crate::{
     Options,
-    process::{Other, rss},
+    process::{Other, live, rss},
     server::{half_hung, plimsoll, serve, until},
 };
 
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         "{sockets_wanted} sockets, half of their handlers hung, all cut; deadline {deadline:?}"
     );
     println!(
-        "cycle  open RSS  RSS after  to cycle 1  forced  last gone after  released by disconnect"
+        "cycle  open RSS  RSS after  to cycle 1   live heap  forced  last gone after  releases"
     );
     let mut first = None;
     let mut worst: f64 = 0.0;
@@ -59,12 +59,13 @@ pub(crate) async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let after = rss()?;
         let base = *first.get_or_insert(after);
-        let ratio = ratio(after, base);
+        let ratio = self::ratio(after, base);
         worst = worst.max(ratio);
         println!(
-            "{cycle:5}  {:5} MB  {:6} MB  {ratio:10.3}  {:6}  {:13.1} s  {}",
+            "{cycle:5}  {:5} MB  {:6} MB  {ratio:10.3}  {:6.2} MB  {:6}  {:13.1} s  {:8}",
             open_rss / 1_000_000,
             after / 1_000_000,
+            self::ratio(live()?, 1_000_000),
             sockets.report().forced - forced,
             gone.as_secs_f64(),
             plimsoll.cleanups(50).len(),

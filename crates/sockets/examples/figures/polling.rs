@@ -9,7 +9,7 @@ use socketioxide::{SocketIo, extract::SocketRef};
 use crate::{
     Options,
     cycles::ratio,
-    process::{Other, rss},
+    process::{Other, live, rss},
     server::{plimsoll, serve},
 };
 
@@ -21,6 +21,7 @@ const FULL: (Duration, usize) = (Duration::from_secs(30), 10);
 
 pub(crate) async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let (every, looks) = if options.full { FULL } else { SHORT };
+    let looks = options.cycles.unwrap_or(looks).max(3);
     let mut limits = SocketLimits::chat();
     if !options.full {
         limits.ping_interval = Duration::from_secs(1);
@@ -41,18 +42,19 @@ pub(crate) async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let address = serve(Router::new().layer(layer).layer(admission)).await?;
     let client = Other::start(&["pollers", &address, A_SECOND])?;
     println!("{A_SECOND} abandoned polling sessions a second, half of them joined a namespace");
-    println!("   at  opened    open  closing      RSS");
+    println!("   at  opened    open  closing      RSS  live heap");
     let mut seen = Vec::new();
     for look in 1..=looks {
         tokio::time::sleep(every).await;
         let (report, rss) = (sockets.report(), rss()?);
         println!(
-            "{:3} s  {:6}  {:6}  {:7}  {:4} MB",
+            "{:3} s  {:6}  {:6}  {:7}  {:4} MB  {:6.2} MB",
             every.as_secs() * look as u64,
             report.opened,
             report.open,
             report.closing,
-            rss / 1_000_000
+            rss / 1_000_000,
+            ratio(live()?, 1_000_000),
         );
         seen.push(rss);
     }

@@ -22,6 +22,13 @@ pub(crate) fn rss() -> Result<u64, Box<dyn Error>> {
     Ok(kib.parse::<u64>()? * 1024)
 }
 
+/// Bytes that this program holds from its allocator: what is left of them, whatever pages the
+/// allocator keeps.
+pub(crate) fn live() -> Result<u64, Box<dyn Error>> {
+    let heap = plimsoll_alloc::program_heap().ok_or("an allocator without figures")?;
+    Ok(heap.figures().ok_or("an allocator without figures")?.allocated_bytes)
+}
+
 /// This program again, with other words; it ends when its standard input does.
 pub(crate) struct Other {
     child: Child,
