@@ -31,7 +31,7 @@
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost until the next
 //! reading, unless [`alloc::Attributing`] is the program's allocator; and connections after an
-//! upgrade.
+//! upgrade, unless they are in a registry of the feature `sockets`.
 //!
 //! # Features
 //! | feature | default | what it adds |
@@ -48,6 +48,8 @@
 //! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //! | `retention-sqlite` | no | `retention`: database rules on SQLite, by sqlx; needs Rust 1.94 |
 //! | `retention-postgres` | no | `retention`: database rules on PostgreSQL, by sqlx; needs Rust 1.94 |
+//! | `socketioxide` | no | Socket.IO in that registry; needs Rust 1.94 |
+//! | `tungstenite` | no | WebSockets of tokio-tungstenite in that registry |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
