@@ -2,8 +2,11 @@
 //!
 //! [`ScriptedSource`] stands in for the machine, so a test can run out of memory without using any;
 //! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
-//! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
-//! what leaks.
+//! every frame is written down; [`FixtureTree`] holds files for a reader.
+//!
+//! [`assert_no_growth`] is for a service's own CI: it does the same again and again, and fails with the
+//! figures when memory climbs. [`assert_no_growth_of_async`] does it to a server in a process of its
+//! own, whose resident set the test reads.
 //!
 //! ```
 //! use plimsoll_core::{MemoryMetric, MemorySource};
@@ -41,7 +44,9 @@ mod source;
 pub use self::{
     body::{BodyProbe, ScriptedBody, ScriptedBodyError},
     fixture::FixtureTree,
-    growth::{assert_no_growth, assert_no_growth_async, assert_no_growth_of},
+    growth::{
+        assert_no_growth, assert_no_growth_async, assert_no_growth_of, assert_no_growth_of_async,
+    },
     pruner::{Answer, RecordingPruner},
     source::{ScriptHandle, ScriptedSource},
 };
