@@ -50,6 +50,7 @@ mod engine;
 pub mod env;
 mod evaluate;
 mod events;
+mod forecast;
 mod growth;
 mod history;
 mod kernel_events;
@@ -85,6 +86,7 @@ pub use self::{
     clock::Clock,
     engine::{CleanupError, CleanupTicket, DEFAULT_PRUNER_DEADLINE},
     events::{Event, EventKind, Heard, Listener},
+    forecast::{Forecast, LeakForecast},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
     ledger::{Cost, Refusal, RefusalReason, Reservation, Surcharge},
