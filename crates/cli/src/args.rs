@@ -12,6 +12,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Shortest `--interval`: a tighter loop loads the server that it watches.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
+/// `--interval` where nothing else is said.
+pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// What scripts are told.
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -87,6 +90,8 @@ pub(crate) enum Command {
     Thresholds(ThresholdsArgs),
     /// Run the database rules, then the aggressive cleanup
     Aggressive(AggressiveArgs),
+    /// Watch the server on the full screen, and act on it; `?` shows the keys
+    Watch,
     /// Check the set-up; each finding comes with its fix
     Doctor,
     /// Print a completion script

@@ -123,6 +123,45 @@ impl Client {
         self.call(route, Some(body), self.work_timeout, true)
     }
 
+    /// Opens a stream of events, after the one with the id `last`; it ends after `life` at the
+    /// latest.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[cfg(feature = "tui")]
+    pub(crate) fn stream(
+        &self,
+        route: &str,
+        last: Option<&str>,
+        life: Duration,
+    ) -> Result<impl io::BufRead + use<>, Failure> {
+        let url = self.base.join(route);
+        let mut request = self.agent.get(&url).header("accept", "text/event-stream");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token.header());
+        }
+        // An id that no header can carry is not one of ours.
+        if let Some(last) = last.filter(|last| !last.contains(|c: char| c.is_control())) {
+            request = request.header("last-event-id", last);
+        }
+        let wait = self.read_timeout;
+        let response = request
+            .config()
+            .timeout_connect(Some(wait))
+            .timeout_recv_response(Some(wait))
+            .timeout_recv_body(Some(life))
+            .build()
+            .call()
+            .map_err(|error| self.to_failure(error, wait, false))?;
+        let status = response.status();
+        let body = response.into_body().into_with_config();
+        if !status.is_success() {
+            let text = body.limit(LARGEST_ANSWER).lossy_utf8(true).read_to_string();
+            return Err(refusal(status, text.unwrap_or_default(), false));
+        }
+        Ok(io::BufReader::new(body.limit(u64::MAX).reader()))
+    }
+
     fn call(
         &self,
         route: &str,

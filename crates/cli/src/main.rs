@@ -7,6 +7,7 @@
 //! plimsoll monitor                one line each 30 s
 //! plimsoll thresholds 1500,2500   show or change the two thresholds
 //! plimsoll aggressive             database rules, then the aggressive cleanup
+//! plimsoll watch                  the full screen: chart, routes, alerts, cleanups, and keys to act
 //! plimsoll doctor                 check the set-up, each finding with its fix
 //! plimsoll completions bash       a completion script
 //! ```
@@ -33,11 +34,15 @@
 //! | 130 | interrupted, or the question of `aggressive` was not answered with yes |
 //!
 //! An interrupt is left to the operating system: the process dies of the signal, which a shell
-//! reports as 130. Nothing has to be undone, since every change is made by the server.
+//! reports as 130. Nothing has to be undone, since every change is made by the server. `watch` gives
+//! the terminal back first, and then ends in 130.
+//!
+//! # Features
+//! `tui` (default): the full screen of `watch`. Without it, and without a terminal, `watch` prints
+//! the lines of `monitor`.
 //!
 //! # What it cannot see
-//! Only what the server reports. The full-screen `watch` and the `alerts` command are not part of
-//! this release.
+//! Only what the server reports. The `alerts` command is not part of this release.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -53,6 +58,8 @@ mod threshold;
 mod time;
 mod token;
 mod url;
+#[cfg(feature = "tui")]
+mod watch;
 mod wire;
 
 use std::process::ExitCode;

@@ -30,6 +30,7 @@ use crate::{
     release::Releaser,
     sampler::{self, Reader, SamplerGate},
     shared::{Latest, Shared},
+    sockets::SocketSlot,
     source::{HeapSource, MemorySource, ReleaseBackend, SourceError},
     thresholds::{ThresholdError, ThresholdOrigin, Thresholds},
     worker,
@@ -420,6 +421,7 @@ impl PlimsollBuilder {
             automatic_cleanup: self.automatic_cleanup,
             settings: self.env,
             guard_mode: std::sync::atomic::AtomicU8::new(0),
+            sockets: SocketSlot::default(),
             upkeep: Mutex::default(),
             worker: OnceLock::new(),
             totals: Mutex::default(),
@@ -514,11 +516,7 @@ fn start_threads(shared: Arc<Shared>, mut reader: Reader) -> Result<Plimsoll, St
     worker.thread().unpark();
     let mut ended = vec![sampler_ended, worker_ended];
     if let Some(events) = events {
-        ended.push(kernel_events::start(&shared, events).map_err(|error| {
-            shared.sampler.stop();
-            shared.wake_worker();
-            StartError::Thread(error)
-        })?);
+        ended.extend(kernel_events::start(&shared, events));
     }
     Ok(Plimsoll::running(shared, registration, ended))
 }

@@ -44,6 +44,8 @@
 //! | `alerts-tls` | no | `alerts` with `https://` URLs, which Slack needs |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
+//! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -58,6 +60,8 @@ pub use plimsoll_alerts::{
     verify_signature,
 };
 pub use plimsoll_alloc as alloc;
+#[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
+pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
@@ -69,12 +73,19 @@ pub use plimsoll_guard::{
 pub use plimsoll_monitor::{
     Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
 };
+#[cfg(feature = "sockets")]
+pub use plimsoll_sockets as sockets;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
 
 /// Everything that a program with both layers needs.
 pub mod prelude {
+    #[cfg(feature = "sockets")]
+    pub use crate::sockets::{
+        Connection, ConnectionMeta, ConnectionRegistry, Message, SocketLimits, Transport,
+        WeakConnection,
+    };
     #[cfg(feature = "monitor")]
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]

@@ -7,6 +7,7 @@ mod doctor;
 mod monitor;
 mod report;
 mod thresholds;
+mod watch;
 
 use crate::{
     args::{Args, Command, Global},
@@ -42,6 +43,7 @@ fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Monitor(options) => monitor::run(&connect(global)?, options, output),
         Command::Thresholds(options) => thresholds::run(global, options, output),
         Command::Aggressive(options) => aggressive::run(global, options, output),
+        Command::Watch => watch::run(global, output),
         Command::Doctor => doctor::run(&connect(global)?, output),
         Command::Completions { shell } => completions::run(*shell, output),
     }
@@ -50,6 +52,13 @@ fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
 fn connect(global: &Global) -> Result<Client, Failure> {
     let token = Token::find(global.token_file.as_deref())?;
     Ok(Client::new(global.url.clone(), token, global.timeout, global.verbose > 0))
+}
+
+/// The same, but never telling its calls.
+#[cfg(feature = "tui")]
+fn quiet(global: &Global) -> Result<Client, Failure> {
+    let token = Token::find(global.token_file.as_deref())?;
+    Ok(Client::new(global.url.clone(), token, global.timeout, false))
 }
 
 /// Asks for the report.

@@ -13,6 +13,8 @@ mod report;
 mod table;
 mod thresholds;
 
+#[cfg(feature = "tui")]
+pub(crate) use self::report::freed;
 pub(crate) use self::{
     aggressive::{NO_RULES, question, rules},
     cleanup::cleanup,

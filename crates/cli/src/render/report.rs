@@ -46,7 +46,7 @@ pub(crate) fn report(look: &Look, report: &Report, limit: usize) -> String {
 }
 
 /// What a cleanup freed: `Freed 800MB (6 actions)`.
-pub(super) fn freed(record: &Record) -> String {
+pub(crate) fn freed(record: &Record) -> String {
     let actions = match record.action_count() {
         Some(actions) => count(actions, "action"),
         None => "n/a".to_owned(),

@@ -5,10 +5,16 @@
 
 mod cleanup;
 mod lenient;
+#[cfg(feature = "tui")]
+mod live;
 mod report;
 
 use serde::Deserialize;
 
+#[cfg(feature = "tui")]
+pub(crate) use self::live::{
+    AlertLine, Forecast, Live, Retention, Route, Routes, Sample, Snapshot, Sockets,
+};
 pub(crate) use self::{
     cleanup::{ActionResult, Aggressive, Record, Rule},
     report::{Guard, Report, Thresholds, ThresholdsChanged},

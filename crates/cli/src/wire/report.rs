@@ -159,6 +159,36 @@ impl Report {
         self.bytes(name).map(text::to_megabytes).or_else(|| self.current.get(name).copied())
     }
 
+    /// The figure held against the thresholds, in bytes.
+    #[cfg(feature = "tui")]
+    pub(crate) fn decision_bytes(&self) -> Option<u64> {
+        let name = self.metric.as_deref()?;
+        let whole = || self.current.get(name)?.checked_mul(text::MB);
+        self.bytes(name).or_else(whole)
+    }
+
+    /// Takes over thresholds that somebody has changed; their bytes come with the next report.
+    #[cfg(feature = "tui")]
+    pub(crate) fn take_thresholds(&mut self, thresholds: Thresholds, change: &ThresholdsChanged) {
+        for (name, side) in [("warning", thresholds.warning), ("critical", thresholds.critical)] {
+            if let Some(bytes) = side.and_then(|side| side.checked_mul(text::MB)) {
+                self.threshold_bytes.insert(name.to_owned(), bytes);
+            }
+        }
+        self.thresholds = Some(thresholds);
+        if change.status.is_some() {
+            self.status.clone_from(&change.status);
+        }
+    }
+
+    /// Takes over the level of a newer sample.
+    #[cfg(feature = "tui")]
+    pub(crate) fn take_status(&mut self, status: &Status) {
+        if *status != Status::Missing {
+            self.status = Some(status.word());
+        }
+    }
+
     /// A threshold in whole megabytes: `warning` or `critical`.
     pub(crate) fn threshold(&self, name: &str) -> Option<u64> {
         let shown = self.thresholds.as_ref().and_then(|thresholds| match name {

@@ -22,6 +22,8 @@ const INEFFECTIVE_DIVISOR: u64 = 20;
 const NAMED_FAILURES: usize = 3;
 /// Requests are shed in bursts: this long without one before shedding counts as over.
 const SHEDDING_QUIET: Duration = Duration::from_secs(5);
+/// Connections end one by one: this long without a forced one before that counts as over.
+const FORCED_QUIET: Duration = Duration::from_secs(60);
 
 /// How bad an alert is. Ordered: info < warning < critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,11 +70,13 @@ pub enum AlertName {
     ThresholdAboveLimit,
     /// Live memory rises as a leak does, and will be critical by it.
     MemoryLeakSuspected,
+    /// Connections had to be removed at their deadline.
+    SocketCleanupForced,
 }
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
@@ -81,6 +85,7 @@ impl AlertName {
         Self::SamplerStalled,
         Self::ThresholdAboveLimit,
         Self::MemoryLeakSuspected,
+        Self::SocketCleanupForced,
     ];
 
     /// The name on the wire, such as `MemoryCritical`.
@@ -94,6 +99,7 @@ impl AlertName {
             Self::SamplerStalled => "SamplerStalled",
             Self::ThresholdAboveLimit => "ThresholdAboveLimit",
             Self::MemoryLeakSuspected => "MemoryLeakSuspected",
+            Self::SocketCleanupForced => "SocketCleanupForced",
         }
     }
 
@@ -107,7 +113,8 @@ impl AlertName {
             | Self::CleanupFailed
             | Self::SheddingActive
             | Self::ThresholdAboveLimit
-            | Self::MemoryLeakSuspected => Severity::Warning,
+            | Self::MemoryLeakSuspected
+            | Self::SocketCleanupForced => Severity::Warning,
         }
     }
 
@@ -124,6 +131,7 @@ impl AlertName {
     pub(super) fn quiet_to_resolve(self) -> Duration {
         match self {
             Self::SheddingActive => SHEDDING_QUIET,
+            Self::SocketCleanupForced => FORCED_QUIET,
             _ => Duration::ZERO,
         }
     }
@@ -192,6 +200,8 @@ pub struct AlertFacts<'a> {
     pub shedding: bool,
     /// Requests refused since the last check.
     pub shed: u64,
+    /// Connections removed at their deadline since the last check.
+    pub sockets_forced: u64,
     /// Age of the last good reading.
     pub reading_age: Duration,
     /// Whether the last good reading is too old to act on.
@@ -217,6 +227,7 @@ impl AlertFacts<'_> {
             above_limit: false,
             shedding: false,
             shed: 0,
+            sockets_forced: 0,
             reading_age: Duration::ZERO,
             stalled: false,
             forecast: None,
@@ -330,6 +341,7 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
         AlertName::MemoryLeakSuspected => {
             holds(facts.forecast.is_some_and(|forecast| forecast.leak_suspected), None)
         }
+        AlertName::SocketCleanupForced => holds(facts.sockets_forced > 0, None),
     }
 }
 
@@ -394,6 +406,9 @@ pub(super) fn summary(
             facts.limit_bytes.map(|limit| format!(" of {}", Mb(limit))).unwrap_or_default(),
         ),
         AlertName::MemoryLeakSuspected => leak(facts),
+        AlertName::SocketCleanupForced => "connections had to be removed at their deadline: what \
+            they own does not end by itself; the log names the tasks and where they were spawned"
+            .to_owned(),
     }
 }
 
@@ -423,7 +438,8 @@ pub(super) fn resolved_summary(
         }
         AlertName::CleanupIneffective
         | AlertName::CleanupFailed
-        | AlertName::ThresholdAboveLimit => format!("over after {lasted} s"),
+        | AlertName::ThresholdAboveLimit
+        | AlertName::SocketCleanupForced => format!("over after {lasted} s"),
     }
 }
 
