@@ -3,20 +3,22 @@
 //! These types are the tool's own: it must read servers of other releases, so every figure can be
 //! missing, members of the wrong type count as missing, and unknown members are ignored.
 
+mod alerts;
 mod cleanup;
 mod lenient;
 #[cfg(feature = "tui")]
 mod live;
+mod outlook;
 mod report;
 
 use serde::Deserialize;
 
 #[cfg(feature = "tui")]
-pub(crate) use self::live::{
-    AlertLine, Forecast, Live, Retention, Route, Routes, Sample, Snapshot, Sockets,
-};
+pub(crate) use self::live::{AlertLine, Live, Route, Routes, Sample, Snapshot, Sockets};
 pub(crate) use self::{
+    alerts::{AlertState, Alerts, SinkState, SinkTest, Tested},
     cleanup::{ActionResult, Aggressive, Record, Rule},
+    outlook::{Forecast, Retention, RetentionRule},
     report::{Guard, Report, Thresholds, ThresholdsChanged},
 };
 

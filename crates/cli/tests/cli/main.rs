@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod actions;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod doctor;
