@@ -165,8 +165,11 @@ impl Browser {
     /// # Panics
     /// Without such an element.
     pub async fn type_over(&self, css: &str, text: &str) {
-        self.run("document.querySelector(arguments[0]).select()", json!([css])).await;
-        self.keys(css, text).await;
+        let select =
+            "const field = document.querySelector(arguments[0]); field.focus(); field.select();";
+        self.run(select, json!([css])).await;
+        let keys: Vec<_> = text.chars().map(String::from).collect();
+        self.press(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
 
     /// Presses keys wherever the focus is.
@@ -222,9 +225,11 @@ impl Browser {
         let noted = noted.as_array().into_iter().flatten();
         let mut faults: Vec<_> = noted.map(|fault| fault.to_string()).collect();
         let log = self.call("se/log", json!({ "type": "browser" })).await;
-        // What a policy blocks is logged here too; refused requests are, and are no fault.
+        // What a policy blocks is logged here too. So are requests that were refused, which is no
+        // fault, and advice on how to read a canvas, which only tests do.
         let logged = log.as_array().into_iter().flatten();
-        let logged = logged.filter(|entry| entry["source"] != "network");
+        let logged =
+            logged.filter(|entry| entry["source"] != "network" && entry["source"] != "rendering");
         faults.extend(logged.map(|entry| entry["message"].to_string()));
         faults
     }

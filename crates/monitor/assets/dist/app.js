@@ -117,10 +117,21 @@ function table(label, columns, rows, sort) {
   const body = rows.map((cells) => el("tr", { role: "row" }, cells.map((cell, index) =>
     el(columns[index].num ? "td.num" : "td", { role: "cell", "data-label": columns[index].name },
       cell instanceof Node ? cell : el("span", null, String(cell))))));
-  return el("div.scroll", { role: "region", "aria-label": label, tabindex: "0" },
+  const scroll = el("div.scroll", { role: "group", "aria-label": label, tabindex: "0" },
     el("table", { role: "table", "aria-label": label },
       el("thead", { role: "rowgroup" }, head), el("tbody", { role: "rowgroup" }, body)));
+  narrow.observe(scroll);
+  return scroll;
 }
+
+const narrow = new ResizeObserver((entries) => requestAnimationFrame(() => {
+  for (const { target } of entries) {
+    if (target.dataset.width === String(target.clientWidth)) continue;
+    target.dataset.width = target.clientWidth;
+    target.classList.remove("cards");
+    target.classList.toggle("cards", target.scrollWidth > target.clientWidth);
+  }
+}));
 
 const fact = (name, value, hint) => el("div.fact", null, el("dt", null, name), el("dd", null, value, hint ? el("span.quiet", null, hint) : null));
 const empty = (...words) => el("p.empty", null, ...words);
@@ -751,7 +762,7 @@ function drawStatus() {
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));
   say($("summary"), summary(report, name, figure));
-  const forecast = forecastWords(report.forecast);
+  const forecast = forecastWords(report.forecast, name);
   show($("forecast"), Boolean(forecast));
   say($("forecast"), forecast);
   document.title = state.link === "lost"
@@ -780,8 +791,8 @@ function summary(report, name, figure) {
   return `${bytes(Math.max(0, warning - figure))} until warning, ${bytes(Math.max(0, critical - figure))} until critical${ends}.`;
 }
 
-function forecastWords(forecast) {
-  if (!forecast || !isNumber(forecast.criticalInSeconds)) {
+function forecastWords(forecast, name) {
+  if (!forecast || !isNumber(forecast.criticalInSeconds) || name === "critical") {
     return forecast?.leakSuspected ? `Live heap has grown steadily over ${span(forecast.windowSeconds)}: ${bytes(forecast.slopeBytesPerSecond * 60)} a minute. Perhaps a leak.` : "";
   }
   return `Critical in about ${span(forecast.criticalInSeconds)} at this rate (${bytes(forecast.slopeBytesPerSecond * 60)} a minute over ${span(forecast.windowSeconds)})${forecast.leakSuspected ? ": perhaps a leak." : "."}`;
@@ -1002,11 +1013,11 @@ function alertRow(alert) {
     el("p", null, plain(alert.summary, 600)),
     el("p.quiet", null, `since ${time(Date.parse(alert.since))}${silenced}${alert.cleanupId ? ` · cleanup ${plain(alert.cleanupId, 60)}` : ""}${alert.suppressed ? ` · ${plural(alert.suppressed, "notification")} held back` : ""}`));
   if (canSteer()) {
-    const times = el("select", { "aria-label": `Silence ${name} for`, "data-key": `for-${alert.id}` }, [["15", "15 min"], ["60", "1 h"], ["480", "8 h"], ["1440", "24 h"]].map(([value, text]) => el("option", { value }, text)));
+    const times = el("select", { "aria-label": `How long to silence ${name}`, "data-key": `for-${alert.id}` }, [["15", "for 15 min"], ["60", "for 1 h"], ["480", "for 8 h"], ["1440", "for 24 h"]].map(([value, text]) => el("option", { value }, text)));
     times.value = "60";
     row.append(el("div.row", null,
       el("button.small", { type: "button", "data-key": `resolve-${alert.id}`, "aria-label": `Resolve ${name}`, onclick: () => resolveAlert(alert.id) }, "Resolve"),
-      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence for"), times));
+      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence"), times));
   }
   return row;
 }
@@ -1158,7 +1169,7 @@ async function retentionDryRun() {
 const RETRY = 3000;
 const TICK = 1000;
 const polls = {
-  report: { path: "monitoring/memory", every: 5000, take: takeReport },
+  report: { path: "monitoring/memory", every: 5000, take: takePolledReport },
   alerts: { path: "monitoring/alerts", every: 10e3, take: (data) => ((alertData = data), drawAlerts()) },
   routes: { path: "monitoring/routes", every: 5000, take: takeRoutes, panel: true },
   pruners: { path: "monitoring/pruners", every: 5000, take: drawPruners, panel: true },
@@ -1174,6 +1185,16 @@ function takeReport(report) {
   if (state.link === "polling") samplesFromReport(report);
   if (!report.sockets || !visible.has("sockets")) drawSockets(null);
   drawAll();
+}
+
+function takePolledReport(report) {
+  const isOther = state.report && report.uptimeSeconds + 5 < state.report.uptimeSeconds;
+  if (isOther && state.link === "live") {
+    lastId = "";
+    connection?.abort();
+    return;
+  }
+  takeReport(report);
 }
 
 function samplesFromReport(report) {
@@ -1249,7 +1270,7 @@ function openGate(error) {
   connection?.abort();
   setLink("refused");
   show($("gate"), true);
-  show($("main"), false);
+  show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
   say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
   document.title = "✕ not allowed · Plimsoll";
@@ -1295,6 +1316,7 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
   state.scopes = scopes ?? ["read"];
   addHistory(samples, isRestart);
   cleanups.forEach(addCleanup);
+  showPanels();
   takeReport(report);
   drawChart(true);
   ready();
@@ -1307,13 +1329,16 @@ function takeSample(sample) {
   drawChart();
 }
 
-function ready() {
+function showPanels() {
   show($("gate"), false);
-  show($("main"), true);
+  show($("panels"), true);
+}
+
+function ready() {
   if (started) return;
   started = true;
-  $("main").classList.remove("loading");
-  $("main").removeAttribute("aria-busy");
+  $("panels").classList.remove("loading");
+  $("panels").removeAttribute("aria-busy");
   requestAnimationFrame(() => setTimeout(() => {
     performance.mark("interactive");
     watchPanels();

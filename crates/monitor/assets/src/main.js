@@ -111,7 +111,7 @@ function openGate(error) {
   connection?.abort();
   setLink("refused");
   show($("gate"), true);
-  show($("main"), false);
+  show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
   say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
   document.title = "✕ not allowed · Plimsoll";
@@ -158,6 +158,7 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
   state.scopes = scopes ?? ["read"];
   addHistory(samples, isRestart);
   cleanups.forEach(addCleanup);
+  showPanels();
   takeReport(report);
   drawChart(true);
   ready();
@@ -170,14 +171,17 @@ function takeSample(sample) {
   drawChart();
 }
 
+function showPanels() {
+  show($("gate"), false);
+  show($("panels"), true);
+}
+
 // The first figures are there: the skeletons go.
 function ready() {
-  show($("gate"), false);
-  show($("main"), true);
   if (started) return;
   started = true;
-  $("main").classList.remove("loading");
-  $("main").removeAttribute("aria-busy");
+  $("panels").classList.remove("loading");
+  $("panels").removeAttribute("aria-busy");
   // Once painted: this is when the page can be used, and what is further down may be asked for.
   requestAnimationFrame(() => setTimeout(() => {
     performance.mark("interactive");

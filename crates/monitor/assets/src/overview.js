@@ -37,7 +37,7 @@ function drawStatus() {
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));
   say($("summary"), summary(report, name, figure));
-  const forecast = forecastWords(report.forecast);
+  const forecast = forecastWords(report.forecast, name);
   show($("forecast"), Boolean(forecast));
   say($("forecast"), forecast);
   document.title = state.link === "lost"
@@ -67,8 +67,9 @@ function summary(report, name, figure) {
   return `${bytes(Math.max(0, warning - figure))} until warning, ${bytes(Math.max(0, critical - figure))} until critical${ends}.`;
 }
 
-function forecastWords(forecast) {
-  if (!forecast || !isNumber(forecast.criticalInSeconds)) {
+function forecastWords(forecast, name) {
+  // What has come true is no forecast.
+  if (!forecast || !isNumber(forecast.criticalInSeconds) || name === "critical") {
     return forecast?.leakSuspected ? `Live heap has grown steadily over ${span(forecast.windowSeconds)}: ${bytes(forecast.slopeBytesPerSecond * 60)} a minute. Perhaps a leak.` : "";
   }
   return `Critical in about ${span(forecast.criticalInSeconds)} at this rate (${bytes(forecast.slopeBytesPerSecond * 60)} a minute over ${span(forecast.windowSeconds)})${forecast.leakSuspected ? ": perhaps a leak." : "."}`;
