@@ -366,7 +366,7 @@ function leftEdge() {
 function chartSize() {
   const box = $("chart");
   const width = box.clientWidth;
-  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 640)) };
 }
 
 function chartOptions() {
@@ -651,7 +651,7 @@ function drawThresholds() {
     handle.classList.toggle("draft", draft[side] !== null);
     say(handle.querySelector(".tab-text"), `${side} ${bytes(value * MB)}${draft[side] === null ? "" : " (draft)"}`);
   }
-  const from = { default: "defaults", file: "from a file", env: "from the environment", environment: "from the environment", builder: "set by the program", api: "changed while running" }[report.thresholds?.source];
+  const from = { default: "defaults", file: "from a file", env: "from the environment", api: "set by the program or an operator" }[report.thresholds?.source];
   say($("thresholds-source"), from ?? plain(report.thresholds?.source ?? "", 40));
   $("apply").disabled = !steer || !isDraft();
   $("cancel").disabled = !isDraft();
@@ -756,8 +756,8 @@ function drawStatus() {
   const name = currentLevel();
   const { icon, word } = level(name);
   for (const id of ["status", "hero"]) setAttribute($(id), "data-level", state.link === "lost" ? "unknown" : name);
-  say($("status").children[0], icon);
-  say($("status").children[1], word);
+  say($("status").children[0], state.link === "lost" ? "?" : icon);
+  say($("status").children[1], state.link === "lost" ? `last seen ${word}` : word);
   const figure = newest ? newest.figure : report.bytes?.[report.metric];
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));
@@ -1137,8 +1137,8 @@ function drawSockets(detail) {
 
 function drawPruners({ pruners }) {
   redraw($("pruners"), pruners, () => pruners.length
-    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Last removed", num: true }, { name: "In all", num: true }, { name: "Speed", num: true }],
-      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", count(one.removedTotal), isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
+    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Removed last", num: true }, { name: "Frees", num: true }],
+      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
     : empty("No pruners are registered: ", el("code", null, 'registry.register("cache", cache)'), "."));
 }
 
@@ -1272,7 +1272,7 @@ function openGate(error) {
   show($("gate"), true);
   show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
-  say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
+  say($("gate-why"), `The server says: ${error.message}.`);
   document.title = "✕ not allowed · Plimsoll";
   $("token").focus();
 }

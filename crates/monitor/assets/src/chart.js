@@ -57,7 +57,7 @@ function leftEdge() {
 function chartSize() {
   const box = $("chart");
   const width = box.clientWidth;
-  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 640)) };
 }
 
 function chartOptions() {

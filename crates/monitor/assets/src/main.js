@@ -113,7 +113,7 @@ function openGate(error) {
   show($("gate"), true);
   show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
-  say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
+  say($("gate-why"), `The server says: ${error.message}.`);
   document.title = "✕ not allowed · Plimsoll";
   $("token").focus();
 }

@@ -31,8 +31,8 @@ function drawStatus() {
   const name = currentLevel();
   const { icon, word } = level(name);
   for (const id of ["status", "hero"]) setAttribute($(id), "data-level", state.link === "lost" ? "unknown" : name);
-  say($("status").children[0], icon);
-  say($("status").children[1], word);
+  say($("status").children[0], state.link === "lost" ? "?" : icon);
+  say($("status").children[1], state.link === "lost" ? `last seen ${word}` : word);
   const figure = newest ? newest.figure : report.bytes?.[report.metric];
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));

@@ -136,7 +136,7 @@ function drawThresholds() {
     handle.classList.toggle("draft", draft[side] !== null);
     say(handle.querySelector(".tab-text"), `${side} ${bytes(value * MB)}${draft[side] === null ? "" : " (draft)"}`);
   }
-  const from = { default: "defaults", file: "from a file", env: "from the environment", environment: "from the environment", builder: "set by the program", api: "changed while running" }[report.thresholds?.source];
+  const from = { default: "defaults", file: "from a file", env: "from the environment", api: "set by the program or an operator" }[report.thresholds?.source];
   say($("thresholds-source"), from ?? plain(report.thresholds?.source ?? "", 40));
   $("apply").disabled = !steer || !isDraft();
   $("cancel").disabled = !isDraft();

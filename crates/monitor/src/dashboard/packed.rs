@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.1ea3f66fc2bd28db.js",
+        name: "app.fc49c3d8e5359f7e.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),
@@ -30,7 +30,7 @@ pub(super) const FILES: [File; 2] = [
         brotli: include_bytes!("../../assets/dist/app.js.br"),
     },
     File {
-        name: "style.2a6d87f14ceb8b19.css",
+        name: "style.0224b11f74261606.css",
         content_type: "text/css; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/style.css"),
