@@ -251,10 +251,19 @@ impl Browser {
     /// # Panics
     /// When the browser takes none.
     pub async fn picture(&self) -> Vec<u8> {
-        let metrics = self.devtools("Page.getLayoutMetrics", json!({})).await;
-        let size = &metrics["cssContentSize"];
-        let clip =
-            json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        self.picture_down_to("html").await
+    }
+
+    /// A picture of the page from its top to the end of an element and a little more, as PNG.
+    ///
+    /// # Panics
+    /// Without such an element, or when the browser takes none.
+    pub async fn picture_down_to(&self, css: &str) -> Vec<u8> {
+        let script = "const all = document.documentElement;
+            const end = document.querySelector(arguments[0]).getBoundingClientRect().bottom + scrollY;
+            return [all.scrollWidth, Math.min(all.scrollHeight, Math.ceil(end) + 20)];";
+        let size = self.run(script, json!([css])).await;
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
         let whole = json!({ "captureBeyondViewport": true, "clip": clip });
         let shot = self.devtools("Page.captureScreenshot", whole).await;
         driver::decoded(shot["data"].as_str().expect("a picture"))

@@ -22,6 +22,8 @@ function bytes(value) {
   return `${scaled.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${name}`;
 }
 
+const tickBytes = (value) => bytes(value).replace(/([.,]\d*?)0+(?= )/, "$1").replace(/[.,](?= )/, "");
+
 const count = (value) => (isNumber(value) ? whole.format(value) : "n/a");
 
 function rate(value) {
@@ -383,7 +385,7 @@ function chartOptions() {
     scales: { x: { time: true, range: () => [leftEdge() / 1000, chart.until / 1000] }, y: { range: verticalRange } },
     axes: [
       { ...axis, space: 70, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock.format(new Date(tick * 1000)).slice(0, step < 60 ? 8 : 5)) },
-      { ...axis, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : bytes(tick))) },
+      { ...axis, space: 44, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : tickBytes(tick))) },
     ],
     series: [
       {},

@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.fc49c3d8e5359f7e.js",
+        name: "app.f8069f877c0077f8.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),
@@ -30,7 +30,7 @@ pub(super) const FILES: [File; 2] = [
         brotli: include_bytes!("../../assets/dist/app.js.br"),
     },
     File {
-        name: "style.0224b11f74261606.css",
+        name: "style.61bbd8c874f5364e.css",
         content_type: "text/css; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/style.css"),
