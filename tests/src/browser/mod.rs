@@ -261,7 +261,7 @@ impl Browser {
     pub async fn picture_down_to(&self, css: &str) -> Vec<u8> {
         let script = "const all = document.documentElement;
             const end = document.querySelector(arguments[0]).getBoundingClientRect().bottom + scrollY;
-            return [all.scrollWidth, Math.min(all.scrollHeight, Math.ceil(end) + 20)];";
+            return [all.scrollWidth, Math.min(all.scrollHeight, Math.ceil(end) + 8)];";
         let size = self.run(script, json!([css])).await;
         let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
         let whole = json!({ "captureBeyondViewport": true, "clip": clip });

@@ -20,7 +20,9 @@ const PANELS: [&str; 5] = ["memory", "alerts", "routes", "pruners", "sockets"];
 
 /// Bytes of the page's objects, and its nodes, once what is unreachable is gone.
 async fn held(browser: &Browser) -> (u64, u64) {
-    browser.devtools("HeapProfiler.collectGarbage", json!({})).await;
+    for _ in 0..3 {
+        browser.devtools("HeapProfiler.collectGarbage", json!({})).await;
+    }
     let metrics = browser.devtools("Performance.getMetrics", json!({})).await;
     let metric = |name: &str| {
         let all = metrics["metrics"].as_array().unwrap().iter();
@@ -47,7 +49,9 @@ async fn ten_thousand_samples_leave_no_more_behind_than_two_thousand() {
     }
     eprintln!("after {FULL} and {SAMPLES} samples: bytes and nodes {figures:?}");
     let [(bytes, nodes), (later_bytes, later_nodes)] = figures[..] else { unreachable!() };
-    assert!(later_bytes < bytes + bytes / 10, "{bytes} -> {later_bytes} bytes");
+    // Compiled code comes and goes; a sample that is kept takes a hundred bytes.
+    let most = bytes + 40 * (SAMPLES - FULL);
+    assert!(later_bytes < most, "{bytes} -> {later_bytes} bytes");
     assert!(later_nodes < nodes + nodes / 10, "{nodes} -> {later_nodes} nodes");
 }
 
@@ -85,13 +89,14 @@ async fn look(http: Http) {
     }
 }
 
-/// Processor time of a process so far, in milliseconds.
+/// Processor time of a process's threads so far, in microseconds.
 fn processor(id: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    let after_name = stat.rsplit_once(')').unwrap().1;
-    let ticks = after_name.split_whitespace().skip(11).take(2);
-    // A hundredth of a second each, on every Linux there is.
-    ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+    let threads = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let times = threads.map(|thread| {
+        let told = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+        told.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    });
+    times.sum::<u64>() / 1_000
 }
 
 #[tokio::test]
@@ -106,7 +111,7 @@ async fn cost_of_eight_open_dashboards() {
         sleep(Duration::from_secs(3)).await;
         let (before, began) = (processor(chat.id()), Instant::now());
         sleep(TIME).await;
-        let share = (processor(chat.id()) - before) as f64 / began.elapsed().as_millis() as f64;
+        let share = (processor(chat.id()) - before) as f64 / began.elapsed().as_micros() as f64;
         shares.push(share);
         println!("{dashboards} dashboards: {:.2} % of a core", share * 100.0);
         for task in tasks {
@@ -122,7 +127,10 @@ async fn cost_of_stalled_tabs() {
     const EVENTS: u64 = 5_000;
     let chat = Chat::start(&[]).await;
     let change = |mb: u64| json!({ "action": "updateThresholds", "thresholds": { "warning": mb } });
-    let heap = async || chat.report().await["bytes"]["heapUsed"].as_u64().unwrap();
+    let held = async || {
+        let report = chat.report().await;
+        [&report["bytes"]["rss"], &report["monitor"]["bytes"]].map(|bytes| bytes.as_u64().unwrap())
+    };
     let mut rows = Vec::new();
     for stalled in [0, 7] {
         // They ask for the stream and never read a byte of it.
@@ -134,18 +142,20 @@ async fn cost_of_stalled_tabs() {
                 tab
             })
             .collect();
-        let mut before = 0;
+        let mut before = [0; 2];
         for event in 0..EVENTS {
             if event == EVENTS / 10 {
-                before = heap().await;
+                before = held().await;
             }
             chat.post("/api/monitoring/memory", &change(1_000 + event % 500)).await;
         }
-        let after = heap().await;
+        let after = held().await;
         rows.push((stalled, before, after));
         drop(tabs);
     }
     for (stalled, before, after) in rows {
-        println!("{stalled} stalled tabs, {EVENTS} events: live heap {before} -> {after} bytes");
+        println!(
+            "{stalled} stalled tabs, {EVENTS} events: resident and monitor's own bytes {before:?} -> {after:?}"
+        );
     }
 }

@@ -686,7 +686,7 @@ async function applyDraft() {
   try {
     ownChange = "pending";
     const { message, data } = await post("monitoring/memory", { action: "updateThresholds", thresholds });
-    ownChange = `${data.thresholds.warning}/${data.thresholds.critical}`;
+    ownChange = ownChange === "seen" ? "" : `${data.thresholds.warning}/${data.thresholds.critical}`;
     draft.warning = draft.critical = null;
     takeThresholds(data.thresholds);
     sayThresholds(message);
@@ -713,7 +713,7 @@ function thresholdsChanged({ thresholds, previous }) {
   const isOwn = ownChange === words || ownChange === "pending";
   const isKnown = state.report && state.report.thresholds.warning === thresholds.warning && state.report.thresholds.critical === thresholds.critical;
   takeThresholds(thresholds);
-  if (isOwn) return void (ownChange = "");
+  if (isOwn) return void (ownChange = ownChange === "pending" ? "seen" : "");
   if (isKnown) return;
   notice(`Thresholds were changed elsewhere: warning ${count(previous.warning)} → ${count(thresholds.warning)} MB, critical ${count(previous.critical)} → ${count(thresholds.critical)} MB.${isDraft() ? " Your draft is kept; applying it replaces them." : ""}`, "thresholds");
 }
@@ -1178,6 +1178,7 @@ const polls = {
   sockets: { path: "monitoring/sockets", every: 5000, take: drawSockets, panel: true, mayBeMissing: true },
 };
 const visible = new Set();
+let drawing = false;
 let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, connection = null;
 
 function takeReport(report) {
@@ -1325,10 +1326,13 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
 }
 
 function takeSample(sample) {
-  if (!addSample(sample)) return;
-  if (document.hidden) return;
-  drawStatus();
-  drawChart();
+  if (!addSample(sample) || drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawStatus();
+    drawChart();
+  });
 }
 
 function showPanels() {

@@ -11,6 +11,7 @@ const polls = {
 };
 // Panels that can be seen; the others are not asked for.
 const visible = new Set();
+let drawing = false;
 let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, connection = null;
 
 function takeReport(report) {
@@ -165,10 +166,14 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
 }
 
 function takeSample(sample) {
-  if (!addSample(sample)) return;
-  if (document.hidden) return;
-  drawStatus();
-  drawChart();
+  if (!addSample(sample) || drawing) return;
+  // However many come at once, they are drawn once; in a hidden tab not at all.
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawStatus();
+    drawChart();
+  });
 }
 
 function showPanels() {

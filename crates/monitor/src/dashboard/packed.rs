@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.f8069f877c0077f8.js",
+        name: "app.5f7b31245323a8a6.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),
