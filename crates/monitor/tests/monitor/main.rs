@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod bad_input;
 mod cleanup;
+mod dashboard;
 mod document;
 mod hosts;
 mod metrics;
