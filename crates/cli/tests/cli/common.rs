@@ -182,7 +182,7 @@ fn a_bad_command_line_is_a_usage_error() {
         &["report", "--url", "https://example.com"],
         &["report", "--token", "secret"],
         &["completions", "tcsh"],
-        &["watch"],
+        &["watch", "extra"],
         &["alerts"],
     ] {
         let ran = run(plimsoll(arguments).env("PLIMSOLL_URL", &dead().url));

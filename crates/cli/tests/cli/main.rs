@@ -15,3 +15,7 @@ mod monitor;
 mod report;
 #[cfg(test)]
 mod support;
+#[cfg(all(test, target_os = "linux", feature = "tui"))]
+mod terminal;
+#[cfg(test)]
+mod watch;
