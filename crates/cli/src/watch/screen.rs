@@ -92,7 +92,8 @@ fn give_back_on_panic(taken: Arc<AtomicBool>) {
     }));
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{env, io::Read as _};
 

@@ -15,7 +15,8 @@ mod monitor;
 mod report;
 #[cfg(test)]
 mod support;
-#[cfg(all(test, target_os = "linux", feature = "tui"))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", feature = "tui"))]
 mod terminal;
 #[cfg(test)]
 mod watch;

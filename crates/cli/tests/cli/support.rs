@@ -64,6 +64,10 @@ pub(crate) enum Answer {
     /// These bytes and nothing else.
     Raw(Vec<u8>),
     /// These bytes, and then the connection stays open until the server ends.
+    #[cfg_attr(
+        not(all(target_os = "linux", feature = "tui")),
+        expect(dead_code, reason = "only the full screen reads a stream")
+    )]
     Held(Vec<u8>),
     /// Closes the connection.
     Nothing,
