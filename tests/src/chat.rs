@@ -10,7 +10,9 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use crate::{Http, MemoryGroup, eventually, programs, within};
+use plimsoll_testkit::MemoryGroup;
+
+use crate::{Http, eventually, programs, within};
 
 /// How long the server may take until it listens, on a machine that is busy compiling.
 const START: Duration = Duration::from_secs(20);

@@ -8,6 +8,7 @@
 //! ever called from tests.
 #![forbid(unsafe_code)]
 
+mod browser;
 mod cgroup;
 mod chat;
 mod cli;
@@ -19,7 +20,8 @@ mod stream;
 mod wait;
 
 pub use self::{
-    cgroup::MemoryGroup,
+    cgroup::memory_group,
+    browser::Browser,
     chat::{Chat, chat_command},
     cli::{Ran, plimsoll, plimsoll_command},
     http::{Answer, Http},

@@ -4,7 +4,7 @@
 
 use std::{env, os::unix::process::ExitStatusExt as _, time::Duration};
 
-use plimsoll_tests::{Chat, HoldLoad, MemoryGroup, eventually, hold_until, probe_until, within};
+use plimsoll_tests::{Chat, HoldLoad, eventually, hold_until, memory_group, probe_until, within};
 use tokio::time::Instant;
 
 const LIMIT: u64 = 256 * 1024 * 1024;
@@ -18,7 +18,7 @@ const KILLED: i32 = 9;
 
 #[tokio::test]
 async fn in_a_small_container_the_defaults_follow_its_limit() {
-    let Some(group) = MemoryGroup::with_limit(LIMIT) else { return };
+    let Some(group) = memory_group(LIMIT) else { return };
     let chat = Chat::start_in(&group, &[]).await;
     let report = chat.report().await;
     assert_eq!(report["bytes"]["limit"], LIMIT);
@@ -33,15 +33,15 @@ async fn in_a_small_container_the_defaults_follow_its_limit() {
 /// The control: if this one lives, the next test shows nothing.
 #[tokio::test]
 async fn without_the_guard_the_load_gets_the_server_killed() {
-    let Some(group) = MemoryGroup::with_limit(LIMIT) else { return };
+    let Some(group) = memory_group(LIMIT) else { return };
     let mut chat = Chat::start_in(&group, &["--no-guard", "--chaos", "hold"]).await;
-    assert_eq!(group.killed(), 0);
+    assert_eq!(group.killed(), Some(0));
     // It does not take a second; the clients stop when their connections break.
     let holds = hold_until(&chat, LOAD, Instant::now() + SHORT);
     let holds = within(SHORT * 2, "the end of all clients", holds).await;
     let status = chat.ended(Duration::from_secs(10)).await;
     assert_eq!(status.signal(), Some(KILLED), "{status}, {holds:?}");
-    assert!(group.killed() >= 1);
+    assert!(group.killed() >= Some(1));
     assert!(!holds.lost.is_empty(), "its clients saw it go");
 }
 
@@ -58,7 +58,7 @@ async fn with_the_guard_it_lives_through_memory_that_is_touched_late() {
 }
 
 async fn lives_through(load: HoldLoad, duration: Duration) {
-    let Some(group) = MemoryGroup::with_limit(LIMIT) else { return };
+    let Some(group) = memory_group(LIMIT) else { return };
     let mut chat = Chat::start_in(&group, &["--chaos", "hold"]).await;
     let before = chat.report().await;
     let end = Instant::now() + duration;
@@ -78,7 +78,7 @@ async fn lives_through(load: HoldLoad, duration: Duration) {
     assert!(chat.is_running(), "the same process");
     let after = chat.report().await;
     assert_eq!(after["instance"], before["instance"]);
-    assert_eq!(group.killed(), 0);
+    assert_eq!(group.killed(), Some(0));
 
     assert_eq!(probes.lost, [""; 0], "every probe of /livez is answered");
     assert!(probes.answered >= duration.as_secs() * 5, "{probes:?}");
@@ -94,7 +94,7 @@ async fn lives_through(load: HoldLoad, duration: Duration) {
 
 #[tokio::test]
 async fn thresholds_above_the_limit_start_with_a_warning() {
-    let Some(group) = MemoryGroup::with_limit(LIMIT) else { return };
+    let Some(group) = memory_group(LIMIT) else { return };
     let chat = Chat::start_with_in(&group, &[], &[("MEMORY_CRITICAL_THRESHOLD", "3000")]).await;
     let alert = eventually(Duration::from_secs(5), "the alert", async || {
         let report = chat.report().await;

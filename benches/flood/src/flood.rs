@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
+use plimsoll_testkit::MemoryGroup;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     client::Client,
-    group::MemoryGroup,
     http::{Connection, request},
     options::Plan,
     outcome::{Outcome, Raw, Verdict},
@@ -51,7 +51,7 @@ pub(crate) async fn flood(
     variant: Variant,
 ) -> Result<Raw, String> {
     let told = |error: io::Error| error.to_string();
-    let group = MemoryGroup::with_limit(plan.limit_bytes)?;
+    let group = MemoryGroup::with_limit(plan.limit_bytes).map_err(|error| error.to_string())?;
     // After the group, so that it is ended first.
     let mut server = Server::start(plan, programs, variant, &group, &[])?;
     // The first request maps what every later one needs.
@@ -61,7 +61,7 @@ pub(crate) async fn flood(
     let open = (0..profile.connections()).map(|_| TcpStream::connect(server.address));
     let open = open.collect::<io::Result<Vec<_>>>().map_err(told)?;
     sleep(IDLE).await;
-    let idle_bytes = group.working_set().unwrap_or_default();
+    let idle_bytes = group.working_set_bytes().unwrap_or_default();
     group.reset_peak();
 
     let in_flight = Arc::new(AtomicI64::new(0));
@@ -82,7 +82,7 @@ pub(crate) async fn flood(
     if let Some(path) = &plan.trace {
         write_trace(path, &samples).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(Raw { idle_bytes, peak_bytes: group.peak(), verdict, seen, probes, samples })
+    Ok(Raw { idle_bytes, peak_bytes: group.peak_bytes(), verdict, seen, probes, samples })
 }
 
 /// What became of a server that ended at a time, or did not.

@@ -9,8 +9,8 @@
 mod adversary;
 mod allocator;
 mod client;
+mod crossing;
 mod flood;
-mod group;
 mod http;
 mod matrix;
 mod options;
@@ -27,11 +27,13 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser as _;
 use plimsoll_flood::{Guard, MB};
+use plimsoll_testkit::MemoryGroup;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     adversary::{Adversary, Attacked},
+    crossing::Crossed,
     options::{Options, Plan, Work},
     outcome::{Outcome, Verdict},
     programs::Programs,
@@ -79,8 +81,8 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan::of(options)?;
-    if let Err(why) = group::MemoryGroup::with_limit(plan.limit_bytes) {
-        let why = format!("no memory cgroup can be made here (this needs root): {why}");
+    if let Err(why) = MemoryGroup::with_limit(plan.limit_bytes) {
+        let why = format!("{why} (this needs root)");
         // CI runs in places that allow none; whoever asks for figures has to be told.
         if plan.work == Work::Quick {
             println!("skipped: {why}");
@@ -105,6 +107,11 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
             write_json(options, &soaked)?;
             let lived = soaked.iter().all(|(outcome, _)| outcome.verdict == Verdict::Survived);
             Ok(succeeded(lived))
+        }
+        Work::Crossing(times) => {
+            let crossed = crossings(&plan, &programs, *times).await?;
+            write_json(options, &crossed)?;
+            Ok(ExitCode::SUCCESS)
         }
         Work::Tables | Work::Quick => {
             let outcomes = tables(&plan, &programs).await?;
@@ -185,6 +192,18 @@ async fn soak(plan: &Plan, programs: &Programs) -> Result<Vec<(Outcome, Vec<Minu
         }
     }
     Ok(soaked)
+}
+
+async fn crossings(plan: &Plan, programs: &Programs, times: u32) -> Result<Vec<Crossed>, String> {
+    println!("crossings: limit {} MB, {times} times", plan.limit_bytes / MB);
+    println!("{}", crossing::HEAD);
+    let mut all = Vec::new();
+    for variant in &plan.variants {
+        let crossed = crossing::run(plan, programs, *variant, times).await?;
+        println!("{}", crossing::row(&crossed));
+        all.push(crossed);
+    }
+    Ok(all)
 }
 
 async fn attack(

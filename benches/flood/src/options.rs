@@ -47,6 +47,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440),
           conflicts_with_all = ["quick", "adversary", "matrix", "seconds", "runs"])]
     soak: Option<u64>,
+    /// How long from the moment at which memory outside all requests crosses the line until a request
+    /// is refused, so many times
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=10_000),
+          conflicts_with_all = ["quick", "adversary", "matrix", "soak", "profile", "seconds", "runs", "trace"])]
+    crossing: Option<u32>,
     /// Attacks Plimsoll, and an unguarded server where that one should die, in place of a flood
     #[arg(long, value_name = "NAME|all", value_delimiter = ',', conflicts_with_all = ["quick", "profile", "runs"])]
     adversary: Vec<AdversaryName>,
@@ -109,6 +114,8 @@ pub(crate) enum Work {
     /// These limits, in bytes.
     Matrix(Vec<u64>),
     Soak,
+    /// So many times.
+    Crossing(u32),
     /// In place of the profiles.
     Attack(Vec<Adversary>),
 }
@@ -176,6 +183,8 @@ impl Work {
             Self::Matrix(MATRIX_LIMITS_MB.map(|limit| limit * MB).to_vec())
         } else if options.soak.is_some() {
             Self::Soak
+        } else if let Some(times) = options.crossing {
+            Self::Crossing(times)
         } else {
             Self::Tables
         }
@@ -188,7 +197,7 @@ impl Work {
             Self::Tables => all_protectors(),
             Self::Quick | Self::Attack(_) => vec![Protector::Guard(Guard::None), plimsoll],
             Self::Matrix(_) => vec![plimsoll, Protector::Guard(Guard::PlimsollTuned)],
-            Self::Soak => vec![plimsoll],
+            Self::Soak | Self::Crossing(_) => vec![plimsoll],
         }
     }
 }

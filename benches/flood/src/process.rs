@@ -10,9 +10,9 @@ use std::{
 };
 
 use plimsoll_flood::MB;
+use plimsoll_testkit::MemoryGroup;
 
 use crate::{
-    group::MemoryGroup,
     options::Plan,
     profile::REQUEST_MB,
     programs::Programs,

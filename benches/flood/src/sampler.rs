@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::group::Usage;
+use plimsoll_testkit::GroupUsage;
 
 const PERIOD: Duration = Duration::from_millis(1);
 
@@ -31,7 +31,7 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    pub(crate) fn start(usage: Usage, start: Instant, in_flight: Arc<AtomicI64>) -> Self {
+    pub(crate) fn start(usage: GroupUsage, start: Instant, in_flight: Arc<AtomicI64>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {

@@ -46,15 +46,52 @@ impl Glibc {
         (0..PROBES).any(|_| self.sees_a_block().unwrap_or(false))
     }
 
+    /// Says whether `malloc` is glibc's in this program, which its C libraries allocate from; in the
+    /// same way. A program may have put another in its place (jemalloc without a prefix on its symbols,
+    /// `LD_PRELOAD`), and then glibc's heap is empty and a release of it is none. True where the
+    /// figures tell nothing: releasing an empty heap does no harm.
+    pub fn serves_c_libraries(&self) -> bool {
+        let probe = || self.sees(CBlock::new);
+        (0..PROBES).map(|_| probe()).any(|seen| seen.unwrap_or(true))
+    }
+
     fn sees_a_block(self) -> Option<bool> {
-        let mut block: Vec<u8> = Vec::new();
+        self.sees(|| {
+            let mut block: Vec<u8> = Vec::new();
+            block.try_reserve_exact(PROBE_BYTES).ok()?;
+            Some(block)
+        })
+    }
+
+    /// Whether the heap grows by a block of the probe's size while `allocate`'s is there.
+    fn sees<B>(self, allocate: impl FnOnce() -> Option<B>) -> Option<bool> {
         let before = self.figures()?.allocated_bytes;
-        block.try_reserve_exact(PROBE_BYTES).ok()?;
         // Keeps the compiler from leaving out an allocation that nobody uses.
-        black_box(&mut block);
+        let block = black_box(allocate()?);
         let after = self.figures()?.allocated_bytes;
+        drop(block);
         let seen = usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX);
         Some(seen >= PROBE_BYTES / 2)
+    }
+}
+
+/// A block of the probe's size from `malloc`, as a C library gets it.
+struct CBlock(*mut libc::c_void);
+
+impl CBlock {
+    #[expect(unsafe_code, reason = "malloc is a C function")]
+    fn new() -> Option<Self> {
+        // SAFETY: may be called at any time, with any size.
+        let block = unsafe { libc::malloc(PROBE_BYTES) };
+        (!block.is_null()).then_some(Self(block))
+    }
+}
+
+impl Drop for CBlock {
+    #[expect(unsafe_code, reason = "free is a C function")]
+    fn drop(&mut self) {
+        // SAFETY: came from `malloc`, and is freed once.
+        unsafe { libc::free(self.0) };
     }
 }
 
@@ -114,6 +151,10 @@ impl ReleaseBackend for Glibc {
         // SAFETY: MT-Safe by its manual page, takes no pointer, and touches only pages that hold no
         // block in use.
         unsafe { libc::malloc_trim(0) };
+    }
+
+    fn heap(&self) -> Option<HeapFigures> {
+        self.figures()
     }
 }
 

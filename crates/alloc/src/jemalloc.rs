@@ -67,6 +67,10 @@ impl ReleaseBackend for Jemalloc {
         };
         debug_assert_eq!(failed, 0, "jemalloc does not know {PURGE_ALL:?}");
     }
+
+    fn heap(&self) -> Option<HeapFigures> {
+        self.figures()
+    }
 }
 
 /// Makes jemalloc give free pages back by itself once they were free for `decay`, on threads of its

@@ -30,6 +30,7 @@ use crate::{
     release::Releaser,
     sampler::{self, Reader, SamplerGate},
     shared::{Latest, Shared},
+    sockets::SocketSlot,
     source::{HeapSource, MemorySource, ReleaseBackend, SourceError},
     thresholds::{ThresholdError, ThresholdOrigin, Thresholds},
     worker,
@@ -94,6 +95,15 @@ pub enum StartError {
         /// Why not.
         source: ThresholdError,
     },
+    /// A variable of the environment has a value that only shows to be of no use where it is
+    /// used, such as the URL of an alert sink.
+    #[error("{variable}: {message}")]
+    Variable {
+        /// The variable's name.
+        variable: &'static str,
+        /// What is wrong, with the accepted forms; secret values are not shown.
+        message: String,
+    },
     /// A duration is out of range.
     #[error("{name} is {given:?}; accepted are {least:?} to {most:?}")]
     Interval {
@@ -157,6 +167,17 @@ impl PlimsollBuilder {
     /// Takes settings read from elsewhere as if they stood in the environment.
     pub fn env_settings(mut self, settings: EnvSettings) -> Self {
         self.env = settings;
+        self
+    }
+
+    /// What the environment said so far; empty unless the builder was told to read it.
+    pub fn settings(&self) -> &EnvSettings {
+        &self.env
+    }
+
+    /// Adds a warning that is logged at the start, beside those of the environment.
+    pub fn warn_at_start(mut self, warning: impl Into<String>) -> Self {
+        self.env.warnings.push(warning.into());
         self
     }
 
@@ -400,6 +421,7 @@ impl PlimsollBuilder {
             automatic_cleanup: self.automatic_cleanup,
             settings: self.env,
             guard_mode: std::sync::atomic::AtomicU8::new(0),
+            sockets: SocketSlot::default(),
             upkeep: Mutex::default(),
             worker: OnceLock::new(),
             totals: Mutex::default(),
@@ -493,11 +515,7 @@ fn start_threads(shared: Arc<Shared>, mut reader: Reader) -> Result<Plimsoll, St
     worker.thread().unpark();
     let mut ended = vec![sampler_ended, worker_ended];
     if let Some(events) = events {
-        ended.push(kernel_events::start(&shared, events).map_err(|error| {
-            shared.sampler.stop();
-            shared.wake_worker();
-            StartError::Thread(error)
-        })?);
+        ended.extend(kernel_events::start(&shared, events));
     }
     Ok(Plimsoll::running(shared, registration, ended))
 }

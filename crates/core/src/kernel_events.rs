@@ -56,20 +56,30 @@ impl EventsGate {
     }
 }
 
-/// Starts the thread; what is returned resolves when it has ended.
+/// Starts the thread; what is returned resolves when it has ended. Without a thread the sampler does
+/// without events, as where the kernel has none.
 pub(crate) fn start(
     shared: &Arc<Shared>,
     events: Box<dyn KernelEvents>,
-) -> std::io::Result<oneshot::Receiver<()>> {
+) -> Option<oneshot::Receiver<()>> {
     let _ = shared.kernel_events.stopper.set(events.stopper());
     shared.kernel_events.note(events.describe());
     let waiting = Arc::clone(shared);
     let (done, ended) = oneshot::channel();
-    std::thread::Builder::new().name("plimsoll-events".to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name("plimsoll-events".to_owned());
+    let started = thread.spawn(move || {
         run(&waiting, events);
         let _ = done.send(());
-    })?;
-    Ok(ended)
+    });
+    match started {
+        Ok(_) => Some(ended),
+        Err(error) => {
+            let told = format!("no thread waits for kernel events: {error}");
+            tracing::warn!("{told}; the sampler goes on without");
+            shared.kernel_events.note(EventFigures::new(Vec::new(), vec![told]));
+            None
+        }
+    }
 }
 
 fn run(shared: &Arc<Shared>, mut events: Box<dyn KernelEvents>) {

@@ -6,9 +6,13 @@
 //! long as memory is far from short; [`account`] has the how and why.
 
 mod account;
+mod cost;
+mod figures;
+mod refusal;
 mod reservation;
 mod slots;
 mod surcharge;
+mod watching;
 
 use std::sync::{
     Arc, OnceLock,
@@ -23,22 +27,25 @@ use std::{thread::Thread, time::Duration};
 pub(crate) use self::slots::Count;
 use self::{
     account::{Account, Terms},
+    cost::LARGEST_COST_BYTES,
     reservation::Extra,
     slots::{Slot, Slots, threads_seen},
 };
-pub use self::{reservation::Reservation, surcharge::Surcharge};
+pub use self::{
+    cost::Cost,
+    refusal::{Refusal, RefusalReason},
+    reservation::Reservation,
+    surcharge::Surcharge,
+};
 use crate::{
     clock::{Clock, saturating_millis},
     level::PressureLevel,
     lines::{Caps, Priority},
     meter::AllocationMeter,
-    routes::{Route, RouteFigures, RouteTable, Totals},
+    routes::{Route, RouteTable},
     watchlist::Watchlist,
 };
 
-/// A single request is never charged more than this, 1 TiB, so that a made-up length cannot
-/// wrap the sum.
-const LARGEST_COST_BYTES: u64 = 1 << 40;
 /// What a thread may keep as credit, far from every line: more than the requests that one thread
 /// has in flight usually cost, and little beside any server's memory.
 const MOST_CREDIT_BYTES: u64 = 2 << 20;
@@ -47,37 +54,6 @@ const LEAST_CREDIT_BYTES: u64 = 64 << 10;
 /// All credits together are at most this share of the room that is left: what threads that have
 /// gone quiet keep is missing when the line comes near.
 const CREDIT_ROOM_SHARE: u64 = 16;
-
-/// A request of a route that was never seen at work is charged this share of the room ...
-const UNLEARNED_ROOM_SHARE: u64 = 32;
-/// ... and at most this, so that hundreds are let in at once where there is plenty.
-const MOST_UNLEARNED_BYTES: u64 = 8 << 20;
-
-/// Bytes to charge for a request: so few that no sum with them wraps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost(u64);
-
-impl Cost {
-    /// More than any request is charged; what costs this is never admitted without a question.
-    pub const TOO_MUCH: Self = Self(1 << 62);
-
-    /// Costs `bytes`, or [`Cost::TOO_MUCH`] if that is less.
-    pub fn new(bytes: u64) -> Self {
-        Self(bytes.min(Self::TOO_MUCH.0))
-    }
-
-    /// Costs so many bytes more.
-    #[inline]
-    #[must_use]
-    pub fn plus(self, bytes: u32) -> Self {
-        Self(self.0.wrapping_add(u64::from(bytes)))
-    }
-
-    #[inline]
-    pub(crate) fn bytes(self) -> u64 {
-        self.0
-    }
-}
 
 /// Written by the sampler, read by every request.
 #[repr(align(128))]
@@ -121,41 +97,6 @@ pub(crate) struct Ledger {
     meter: Option<Arc<dyn AllocationMeter>>,
     clock: Clock,
     sampler: OnceLock<Thread>,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RefusalReason {
-    /// It does not fit under its priority's load line now.
-    Pressure,
-    /// It would not fit even with nothing else in flight and the process healthy.
-    NeverFits,
-    /// It was admitted, and ended later since memory stayed critical.
-    Cancelled,
-}
-
-impl RefusalReason {
-    /// The label of `plimsoll_requests_shed_total`: `memory`, `too_large` or `cancelled`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pressure => "memory",
-            Self::NeverFits => "too_large",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// What a refused request is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Refusal {
-    /// Why.
-    pub reason: RefusalReason,
-    /// The pressure level.
-    pub level: PressureLevel,
-    /// When trying again makes sense, jittered so that refused clients do not return together.
-    pub retry_after: Duration,
 }
 
 /// Why bytes were granted.
@@ -495,83 +436,6 @@ impl Ledger {
         }
     }
 
-    /// Promises more to a request that was admitted, whatever the lines say.
-    #[inline(never)]
-    fn add_promised(&self, more: u64, route: Option<usize>) {
-        self.wake_if_outrun(more);
-        self.account.grant_up_to(more, u64::MAX);
-        self.count_raised(more, route);
-    }
-
-    /// Counts bytes that a request was promised beyond what it was admitted for; a wrapped sum
-    /// takes them away again.
-    fn count_raised(&self, more: u64, route: Option<usize>) {
-        if let Some(index) = route {
-            match self.slots.mine() {
-                Some(slot) => slot.route(index).raised(more),
-                None => self.slots.shared.route(index).raised_shared(more),
-            }
-        }
-    }
-
-    /// Who tells what requests allocate.
-    pub(crate) fn meter(&self) -> Option<&dyn AllocationMeter> {
-        self.meter.as_deref()
-    }
-
-    /// The requests that are watched; made with the first one.
-    pub(crate) fn watchlist(&self) -> &Watchlist {
-        self.watchlist.get_or_init(Watchlist::default)
-    }
-
-    /// Ends the request that takes the most of those that may be ended, if there is one; returns
-    /// its bytes.
-    pub(crate) fn cancel_largest(&self) -> Option<u64> {
-        self.watchlist.get()?.cancel_largest()
-    }
-
-    /// Takes back cancellations that nobody has taken notice of.
-    pub(crate) fn forgive_cancelled(&self) {
-        if let Some(watchlist) = self.watchlist.get() {
-            watchlist.forgive();
-        }
-    }
-
-    pub(crate) fn watchlist_bytes(&self) -> u64 {
-        self.watchlist.get().map_or(0, Watchlist::bytes)
-    }
-
-    pub(crate) fn count_cancelled(&self, route: &'static Route) {
-        self.refused.cancelled.fetch_add(1, Relaxed);
-        route.count_shed(RefusalReason::Cancelled);
-    }
-
-    pub(crate) fn cancelled_total(&self) -> u64 {
-        self.refused.cancelled.load(Relaxed)
-    }
-
-    /// What a client is told whose request was ended.
-    pub(crate) fn cancelled_refusal(&self) -> Refusal {
-        let (level, retry_after) = (self.level(), self.jittered_retry_after());
-        Refusal { reason: RefusalReason::Cancelled, level, retry_after }
-    }
-
-    /// Counts what the code of a request allocated, and by how much more or less it holds.
-    pub(crate) fn count_attributed(&self, route: &'static Route, allocated: u64, change: i64) {
-        let change = change.cast_unsigned();
-        match self.slots.mine() {
-            Some(slot) => slot.route(route.index()).attributed(allocated, change),
-            None => self.slots.shared.route(route.index()).attributed_shared(allocated, change),
-        }
-    }
-
-    /// What a request is charged whose route nobody has seen at work: a share of all the room that
-    /// requests have, so that a cold burst is let in a few at a time where that is little.
-    pub(crate) fn unlearned_cost(&self) -> u64 {
-        let room = self.published.alone[1].load(Relaxed);
-        (room / UNLEARNED_ROOM_SHARE).min(MOST_UNLEARNED_BYTES)
-    }
-
     /// Counts bytes of bodies held in memory.
     #[inline(never)]
     fn add_buffered(&self, bytes: u64) {
@@ -615,62 +479,6 @@ impl Ledger {
 
     pub(crate) fn level(&self) -> PressureLevel {
         PressureLevel::from_u8(self.published.level.load(Relaxed))
-    }
-
-    /// Bytes promised to requests. While they come and go it can be off by what is on its way
-    /// between a credit and the sum, never by more than the credits.
-    pub(crate) fn reserved_bytes(&self) -> u64 {
-        let credit = self.slots.sum(|slot| slot.credit.bytes());
-        self.account.granted().saturating_sub(credit)
-    }
-
-    /// All bytes given back since the start.
-    pub(crate) fn given_back_bytes(&self) -> u64 {
-        self.slots.sum(|slot| slot.given_back.value())
-    }
-
-    pub(crate) fn buffered_bytes(&self) -> u64 {
-        // Threads are read one after the other, so a moment's sum can be below none at all.
-        let sum = self.slots.sum(|slot| slot.buffered.value());
-        if sum > u64::MAX / 2 { 0 } else { sum }
-    }
-
-    pub(crate) fn admitted_total(&self) -> u64 {
-        self.slots.sum(|slot| slot.admitted.value())
-    }
-
-    pub(crate) fn in_flight(&self) -> u64 {
-        // `finished` first: a request that ends between the two sums must not underflow.
-        let finished = self.slots.sum(|slot| slot.finished.value());
-        self.admitted_total().saturating_sub(finished)
-    }
-
-    pub(crate) fn shed_total(&self) -> u64 {
-        self.refused.shed.load(Relaxed)
-    }
-
-    pub(crate) fn would_have_shed_total(&self) -> u64 {
-        self.refused.would_have_shed.load(Relaxed)
-    }
-
-    /// Requests admitted only because the verdict had expired.
-    pub(crate) fn expired_total(&self) -> u64 {
-        self.refused.expired.load(Relaxed)
-    }
-
-    pub(crate) fn routes(&self) -> &RouteTable {
-        &self.routes
-    }
-
-    /// Every route that has seen a request, by name.
-    pub(crate) fn route_figures(&self) -> Vec<RouteFigures> {
-        let totals = Totals {
-            admitted: self.admitted_total(),
-            in_flight: self.in_flight(),
-            reserved: self.reserved_bytes(),
-        };
-        let counts = |index| self.slots.used().filter_map(move |slot| slot.counted_route(index));
-        self.routes.figures(totals, counts)
     }
 }
 

@@ -66,11 +66,13 @@ mod reading;
 mod record;
 mod registry;
 mod release;
+mod released;
 mod report;
 mod ring;
 mod routes;
 mod sampler;
 mod shared;
+mod sockets;
 mod source;
 mod telemetry;
 mod thresholds;
@@ -102,12 +104,17 @@ pub use self::{
     record::{ActionOutcome, ActionResult, CleanupRecord},
     registry::{CleanupRegistry, PrunerFigures, Registration},
     release::RELEASE_ACTION,
+    released::{ReleaseError, Released},
     report::{
-        Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures, ReadingError,
-        ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
+        BackendFigures, Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures,
+        ReadingError, ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes,
+        ThresholdChange,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},
+    sockets::{
+        SocketEvent, SocketFigures, SocketSource, SocketState, SocketTransports, SocketsReport,
+    },
     source::{
         GrowthWatch, HeapSource, KernelEvents, MemorySource, ReleaseBackend, SourceError, Woken,
     },

@@ -22,18 +22,24 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::{CleanupRegistry, PrunerFigures, Registration},
+    released::{ReleaseError, Released},
     report::{
         Cooldown, GuardFigures, GuardMode, MonitorFigures, ReadingError, ReleaseFigures, Report,
         ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
     },
     routes::RouteFigures,
     shared::Shared,
+    sockets::SocketSource,
     telemetry::{Cursor, emit},
     thresholds::{Threshold, ThresholdError, ThresholdOrigin, Thresholds},
 };
 
 /// Cleanups shown in the report.
 const REPORTED_CLEANUPS: usize = 5;
+/// Passes of a release that somebody asks for.
+const RELEASE_PASSES: u32 = 3;
+/// Such a release is waited for as long as a cleanup's is.
+const LONGEST_RELEASE: Duration = Duration::from_secs(10);
 /// A shutdown waits this long for a running cleanup, for alerts and for its threads.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -108,9 +114,11 @@ impl Plimsoll {
         let level = shared.level();
         let thresholds = shared.evaluator().thresholds();
         let ledger = shared.ledger;
+        let sockets = shared.sockets.report();
+        let queued = sockets.as_ref().map_or(0, |sockets| sockets.queued_bytes);
         let bytes = ReportBytes::from_reading(
             &latest.reading,
-            ledger.buffered_bytes(),
+            ledger.buffered_bytes().saturating_add(queued),
             ledger.reserved_bytes(),
         );
         let cleanup_history = shared.history.cleanups(REPORTED_CLEANUPS);
@@ -137,9 +145,12 @@ impl Plimsoll {
             cleanup_history,
             alerts: shared.alerts.active(),
             guard: self.guard_figures(),
-            sockets: None,
+            sockets,
             retention: None,
-            release: ReleaseFigures { backends: shared.releaser.backend_names() },
+            release: ReleaseFigures {
+                backends: shared.releaser.backend_names(),
+                heaps: shared.releaser.figures(),
+            },
             monitor: MonitorFigures { bytes: shared.monitor_bytes() },
             source: shared.source.clone(),
             events: shared.kernel_events.figures(),
@@ -223,6 +234,26 @@ impl Plimsoll {
         trigger: CleanupTrigger,
     ) -> Result<CleanupRecord, CleanupError> {
         self.shared.engine.start(level, trigger, true, &self.shared)?.finished().await
+    }
+
+    /// Gives pages that nobody uses back to the system: at most three passes over the allocators,
+    /// fewer when one brings little. Drops nothing, and is no cleanup: no record is kept.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when no allocator can, or it takes longer than a cleanup would wait.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws a release that has not begun.
+    pub async fn release(&self) -> Result<Released, ReleaseError> {
+        if self.shared.releaser.backend_names().is_empty() {
+            return Err(ReleaseError::NoBackend);
+        }
+        let report = self.shared.releaser.ask(RELEASE_PASSES);
+        self.shared.wake_worker();
+        match tokio::time::timeout(LONGEST_RELEASE, report).await {
+            Ok(Ok(report)) => Ok(report.into()),
+            _ => Err(ReleaseError::Unanswered),
+        }
     }
 
     /// The registry whose pruners are run.
@@ -314,6 +345,18 @@ impl Plimsoll {
     /// Whether the sampler has not looked for too long; refusals are suspended then.
     pub fn is_stalled(&self) -> bool {
         self.shared.is_stalled()
+    }
+
+    /// Has the report, the metrics and the alerts tell of a registry of connections, in place of
+    /// the one attached before, if any. It is held weakly, and is gone from them when it is
+    /// dropped.
+    pub fn attach_sockets(&self, source: &Arc<dyn SocketSource>) {
+        self.shared.sockets.attach(source);
+    }
+
+    /// The registry of connections that is attached.
+    pub fn sockets(&self) -> Option<Arc<dyn SocketSource>> {
+        self.shared.sockets.get()
     }
 
     /// How long the sampler's next look is overdue, whether or not its source can be read; near

@@ -56,9 +56,17 @@ pub enum CleanupTrigger {
     Cli,
     /// A schedule asked.
     Schedule,
+    /// Many connections ended at about the same time.
+    Disconnect,
 }
 
 impl CleanupTrigger {
+    /// Whether nobody asked for it: such a cleanup prunes no more than it takes to be below
+    /// warning again, which may be nothing.
+    pub(crate) fn is_automatic(self) -> bool {
+        matches!(self, Self::Threshold | Self::Disconnect)
+    }
+
     /// The word on the wire, such as `threshold`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +75,7 @@ impl CleanupTrigger {
             Self::Api => "api",
             Self::Cli => "cli",
             Self::Schedule => "schedule",
+            Self::Disconnect => "disconnect",
         }
     }
 }

@@ -14,7 +14,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    level::PressureLevel, machine::scaled, source::ReleaseBackend, thresholds::Watermarks,
+    level::PressureLevel,
+    machine::scaled,
+    reading::{HeapFigures, MemoryReading},
+    report::BackendFigures,
+    source::ReleaseBackend,
+    thresholds::Watermarks,
     units::MB,
 };
 
@@ -41,6 +46,20 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const SETTLING_REST: Duration = Duration::from_secs(1);
 /// ... or as soon as requests have given back so much more.
 const SETTLING_OWED_BYTES: u64 = 4 * MB;
+
+/// A scheduled pass is run when more than a quarter of the resident set is held unused.
+const RETAINED_PARTS: u64 = 4;
+/// Heaps tell of themselves as often as takes a thousandth of the time: glibc walks its free chunks.
+const HEAP_COST_SHARE: u32 = 1_000;
+
+/// Whether enough of the resident set is held unused for a scheduled pass: over a quarter of it.
+/// Where that is not known there is a pass.
+pub(crate) fn is_worth_a_pass(reading: &MemoryReading) -> bool {
+    let Some((rss, heap)) = reading.rss_bytes.zip(reading.heap) else { return true };
+    // The allocator's own resident figure may count pages that it has given back.
+    let held = heap.resident_bytes.min(rss).saturating_sub(heap.allocated_bytes);
+    held.saturating_mul(RETAINED_PARTS) > rss
+}
 
 /// Decides when a release under load is due. Pure.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +155,8 @@ pub(crate) struct ReleaseReport {
     pub(crate) passes: u32,
     pub(crate) before: Option<u64>,
     pub(crate) after: Option<u64>,
-    pub(crate) backends: Vec<&'static str>,
+    /// Bytes that the program held of all its heaps afterwards; `None` where one does not tell.
+    pub(crate) allocated: Option<u64>,
     pub(crate) took: Duration,
 }
 
@@ -154,7 +174,23 @@ struct Request {
 /// The queue of asked-for releases; served by one thread, so passes never overlap.
 pub(crate) struct Releaser {
     backends: Vec<Arc<dyn ReleaseBackend>>,
+    /// In the order of the backends.
+    tallies: Mutex<Tallies>,
     queue: Mutex<Queue>,
+}
+
+struct Tallies {
+    each: Vec<Tally>,
+    /// When the heaps may be asked again.
+    heaps_due: Duration,
+}
+
+/// What a backend did, and what its heap said last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    passes: u64,
+    freed: u64,
+    heap: Option<HeapFigures>,
 }
 
 struct Queue {
@@ -172,11 +208,59 @@ impl Releaser {
             pace: ReleasePace::new(),
             closed: false,
         };
-        Self { backends, queue: Mutex::new(queue) }
+        let each = vec![Tally::default(); backends.len()];
+        let tallies = Mutex::new(Tallies { each, heaps_due: Duration::ZERO });
+        Self { backends, tallies, queue: Mutex::new(queue) }
     }
 
     pub(crate) fn backend_names(&self) -> Vec<&'static str> {
         self.backends.iter().map(|backend| backend.name()).collect()
+    }
+
+    /// Every backend with its heap and what its passes gave back.
+    pub(crate) fn figures(&self) -> Vec<BackendFigures> {
+        let tallies = self.tallies();
+        let each = self.backends.iter().zip(&tallies.each);
+        each.map(|(backend, tally)| BackendFigures {
+            name: backend.name(),
+            heap_used: tally.heap.map(|heap| heap.allocated_bytes),
+            heap_total: tally.heap.map(|heap| heap.resident_bytes),
+            passes: tally.passes,
+            freed_bytes: tally.freed,
+        })
+        .collect()
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the heaps for their figures if it is time to; not under the lock, since a report may be
+    /// waiting for it.
+    pub(crate) fn refresh_heaps(&self, now: impl Fn() -> Duration) {
+        let started = now();
+        if started >= self.tallies().heaps_due {
+            self.read_heaps(started, now);
+        }
+    }
+
+    /// Asks every heap, and returns what the program holds of all of them.
+    fn read_heaps(&self, started: Duration, now: impl Fn() -> Duration) -> Option<u64> {
+        let heaps: Vec<_> = self
+            .backends
+            .iter()
+            .map(|backend| {
+                let asked = std::panic::catch_unwind(AssertUnwindSafe(|| backend.heap()));
+                asked.unwrap_or_default()
+            })
+            .collect();
+        let ended = now();
+        let mut tallies = self.tallies();
+        tallies.heaps_due = ended + ended.saturating_sub(started) * HEAP_COST_SHARE;
+        tallies.each.iter_mut().zip(&heaps).for_each(|(tally, heap)| tally.heap = *heap);
+        heaps
+            .iter()
+            .try_fold(0_u64, |sum, heap| Some(sum.saturating_add(heap.as_ref()?.allocated_bytes)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -226,7 +310,10 @@ impl Releaser {
             }
             let seen = seen();
             let most_passes = request.as_ref().map_or(1, |request| request.most_passes);
-            let report = self.run(most_passes, &measure, &now);
+            let mut report = self.run(most_passes, &measure, &now);
+            if request.is_some() {
+                report.allocated = self.read_heaps(now(), &now);
+            }
             self.lock().pace.released(now(), report.took, report.freed().unwrap_or(0), seen);
             if let Some(request) = request {
                 let _ = request.done.send(report);
@@ -242,23 +329,26 @@ impl Releaser {
     ) -> ReleaseReport {
         let started = now();
         let mut report = ReleaseReport { before: measure(), ..ReleaseReport::default() };
-        let mut last = report.before;
+        report.after = report.before;
         while report.passes < most_passes {
             report.passes += 1;
-            for backend in &self.backends {
+            let begun = report.after;
+            // All heaps of the process in one pass: C libraries have their own beside the program's.
+            for (at, backend) in self.backends.iter().enumerate() {
                 // A backend that panics must not take the release thread with it.
                 if std::panic::catch_unwind(AssertUnwindSafe(|| backend.release())).is_err() {
                     tracing::error!(backend = backend.name(), "release backend panicked");
                 }
+                let after = measure();
+                let tally = &mut self.tallies().each[at];
+                tally.passes += 1;
+                tally.freed = tally.freed.saturating_add(fall(report.after, after));
+                report.after = after;
             }
-            report.after = measure();
-            let returned = last.zip(report.after).map_or(0, |(b, a)| b.saturating_sub(a));
-            last = report.after;
-            if returned < LEAST_WORTHWHILE_BYTES {
+            if fall(begun, report.after) < LEAST_WORTHWHILE_BYTES {
                 break;
             }
         }
-        report.backends = self.backend_names();
         report.took = now().saturating_sub(started);
         report
     }
@@ -269,6 +359,11 @@ impl Releaser {
         queue.closed = true;
         queue.requests.clear();
     }
+}
+
+/// By how much a figure fell; 0 when it rose or is not known.
+fn fall(before: Option<u64>, after: Option<u64>) -> u64 {
+    before.zip(after).map_or(0, |(before, after)| before.saturating_sub(after))
 }
 
 #[cfg(test)]
@@ -444,6 +539,65 @@ mod tests {
         releaser.serve(measure, || Duration::ZERO, Seen::default);
         let report = report.try_recv().expect("served");
         assert_eq!((report.passes, report.freed()), (3, Some(41 * MB)));
+    }
+
+    #[test]
+    fn one_pass_releases_every_heap_and_each_is_credited_with_what_it_gave_back() {
+        struct Heap(&'static str, Option<u64>);
+        impl ReleaseBackend for Heap {
+            fn name(&self) -> &'static str {
+                self.0
+            }
+            fn release(&self) {}
+            fn heap(&self) -> Option<HeapFigures> {
+                self.1.map(|allocated| HeapFigures::new(allocated, 2 * allocated))
+            }
+        }
+        let released = |second: Option<u64>| {
+            let heaps: [Arc<dyn ReleaseBackend>; 2] =
+                [Arc::new(Heap("one", Some(7))), Arc::new(Heap("two", second))];
+            let releaser = Releaser::new(heaps.into());
+            let mut report = releaser.ask(1);
+            let figures = Cell::new([100, 70, 20].map(|mb| Some(mb * MB)).into_iter());
+            let measure = || {
+                let mut rest = figures.take();
+                let next = rest.next().flatten();
+                figures.set(rest);
+                next
+            };
+            releaser.serve(measure, || Duration::ZERO, Seen::default);
+            (report.try_recv().expect("served"), releaser.figures())
+        };
+        let (report, figures) = released(Some(5));
+        assert_eq!((report.passes, report.freed()), (1, Some(80 * MB)));
+        assert_eq!(report.allocated, Some(12));
+        let told: Vec<_> =
+            figures.iter().map(|it| (it.name, it.heap_used, it.passes, it.freed_bytes)).collect();
+        assert_eq!(told, [("one", Some(7), 1, 30 * MB), ("two", Some(5), 1, 50 * MB)]);
+        let (report, figures) = released(None);
+        assert_eq!(report.allocated, None, "a part is not passed for the whole");
+        assert_eq!(figures[1].heap_total, None);
+    }
+
+    #[test]
+    fn a_scheduled_pass_wants_a_quarter_of_the_resident_set_unused() {
+        let reading = |rss, allocated: Option<u64>, resident| MemoryReading {
+            rss_bytes: rss,
+            heap: allocated.map(|bytes| HeapFigures::new(bytes, resident)),
+            ..MemoryReading::default()
+        };
+        for (rss, allocated, resident, worth) in [
+            (Some(100), Some(70), 96, true),
+            (Some(100), Some(70), 95, false),
+            // The allocator counts pages that it has given back.
+            (Some(100), Some(90), 900, false),
+            (Some(100), None, 0, true),
+            (None, Some(1), 1, true),
+            (Some(0), Some(0), 0, false),
+        ] {
+            let reading = reading(rss, allocated, resident);
+            assert_eq!(is_worth_a_pass(&reading), worth, "{reading:?}");
+        }
     }
 
     #[test]

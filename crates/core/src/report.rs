@@ -7,6 +7,7 @@ use crate::{
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
+    sockets::SocketsReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };
@@ -49,8 +50,8 @@ pub struct Report {
     pub alerts: Vec<AlertState>,
     /// What the guard did.
     pub guard: GuardFigures,
-    /// Sockets; `None` until a registry of sockets is wired in.
-    pub sockets: Option<serde_json::Value>,
+    /// Sockets; `None` while no registry of them is attached.
+    pub sockets: Option<SocketsReport>,
     /// Database rules; `None` until some are wired in.
     pub retention: Option<serde_json::Value>,
     /// Who gives pages back.
@@ -231,6 +232,25 @@ pub struct GuardFigures {
 pub struct ReleaseFigures {
     /// The allocators wired in; empty when none is.
     pub backends: Vec<&'static str>,
+    /// The same with their figures.
+    pub heaps: Vec<BackendFigures>,
+}
+
+/// One heap of the process, and what was given back of it. Bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct BackendFigures {
+    /// The allocator's name.
+    pub name: &'static str,
+    /// Bytes the program holds of it; `None` where it does not tell.
+    pub heap_used: Option<u64>,
+    /// Bytes it holds from the system, by its own estimate; `None` where it does not tell.
+    pub heap_total: Option<u64>,
+    /// Passes since the start.
+    pub passes: u64,
+    /// By how much the resident set fell in them, in all.
+    pub freed_bytes: u64,
 }
 
 /// Which kernel events wake the sampler, for people.

@@ -131,4 +131,10 @@ pub trait ReleaseBackend: Send + Sync + 'static {
     /// on a thread of its own, never on an async worker. What it freed is measured from outside,
     /// so it claims nothing.
     fn release(&self);
+
+    /// What the allocator says of its heap; default: nothing. Read on the thread that releases, after
+    /// releases and every some seconds.
+    fn heap(&self) -> Option<HeapFigures> {
+        None
+    }
 }

@@ -41,6 +41,7 @@ impl CleanupTotals {
 pub(crate) fn emit(shared: &Shared, cursor: &mut Cursor) {
     emit_memory(shared);
     emit_guard(shared);
+    emit_sockets(shared);
     emit_cleanups(shared, cursor);
     shared.alerts.emit();
     gauge!("plimsoll_monitor_bytes").set(as_f64(shared.monitor_bytes()));
@@ -50,9 +51,11 @@ pub(crate) fn emit(shared: &Shared, cursor: &mut Cursor) {
 fn emit_memory(shared: &Shared) {
     let latest = shared.latest().clone();
     let ledger = shared.ledger;
+    let sockets = shared.sockets.report();
+    let queued = sockets.as_ref().map_or(0, |sockets| sockets.queued_bytes);
     let bytes = ReportBytes::from_reading(
         &latest.reading,
-        ledger.buffered_bytes(),
+        ledger.buffered_bytes().saturating_add(queued),
         ledger.reserved_bytes(),
     );
     if let Some(rss) = bytes.rss {
@@ -100,6 +103,16 @@ fn emit_guard(shared: &Shared) {
             }
         }
     }
+}
+
+fn emit_sockets(shared: &Shared) {
+    let Some(sockets) = shared.sockets.report() else { return };
+    for (state, count) in
+        [("open", sockets.open), ("closing", sockets.closing), ("lingering", sockets.lingering)]
+    {
+        gauge!("plimsoll_sockets", "state" => state).set(as_f64(count));
+    }
+    counter!("plimsoll_sockets_forced_total").absolute(sockets.forced);
 }
 
 fn emit_cleanups(shared: &Shared, cursor: &mut Cursor) {

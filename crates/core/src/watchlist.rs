@@ -4,16 +4,15 @@
 //! nothing here. A watch is an entry of a fixed list, taken when a request is admitted and put
 //! back when its last part has gone, so that nothing is allocated per request.
 
+mod turn;
+
 use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
     sync::{
         Mutex, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
-        },
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
 };
@@ -22,6 +21,7 @@ use crossbeam_queue::ArrayQueue;
 use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 
+use self::turn::Turn;
 use crate::{
     ledger::Ledger,
     lines::Priority,
@@ -37,9 +37,7 @@ const MOST_WATCHED: usize = 16_384;
 #[derive(Debug, Default)]
 struct Entry {
     /// Which request this is: an entry serves one after the other.
-    generation: AtomicU64,
-    /// The request and its spawned tasks; free at 0.
-    holders: AtomicU32,
+    turn: Turn,
     /// Bytes held now, as far as the request's own code allocated and freed them: an estimate,
     /// since what it hands to others is freed by them.
     live: AtomicI64,
@@ -55,12 +53,8 @@ struct Entry {
     buffered: AtomicU64,
     /// The place of its route in the table of routes.
     route: AtomicUsize,
-    /// 0 for a request that must not be cancelled, else 1 for the lowest priority and so on.
-    rank: AtomicU8,
     note: AtomicU8,
     answered: AtomicBool,
-    /// The generation that is cancelled.
-    cancelled: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -124,22 +118,17 @@ impl Watchlist {
     /// Cancels one request: of those that may be cancelled and have the lowest priority, the one
     /// that takes or was promised the most. Returns those bytes.
     pub(crate) fn cancel_largest(&self) -> Option<u64> {
-        let (_, bytes, entry, generation) = self
+        let (_, bytes, entry, number) = self
             .entries()
             .filter_map(|entry| {
-                let generation = entry.generation.load(Acquire);
-                let rank = entry.rank.load(Relaxed);
-                let open = rank > 0
-                    && entry.holders.load(Relaxed) > 0
-                    && entry.cancelled.load(Relaxed) != generation;
+                let (rank, number) = entry.turn.candidate()?;
                 let live = u64::try_from(entry.live.load(Relaxed)).unwrap_or(0);
                 let charged = entry.reserved.load(Relaxed);
                 let bytes = live.max(charged.saturating_add(entry.surcharged.load(Relaxed)));
-                open.then_some((rank, bytes, entry, generation))
+                Some((rank, bytes, entry, number))
             })
             .min_by_key(|(rank, bytes, ..)| (*rank, u64::MAX - bytes))?;
-        // Should it have ended meanwhile, the next one here has another generation.
-        entry.cancelled.store(generation, Release);
+        entry.turn.cancel(number);
         entry.waker.wake();
         Some(bytes)
     }
@@ -148,8 +137,7 @@ impl Watchlist {
     /// for nothing while its client does not read, so that it may hear of it much later.
     pub(crate) fn forgive(&self) {
         for entry in self.entries() {
-            // No generation is 0.
-            entry.cancelled.store(0, Relaxed);
+            entry.turn.forgive();
         }
     }
 
@@ -212,7 +200,7 @@ pub(crate) struct Watch {
     ledger: &'static Ledger,
     entry: &'static Entry,
     index: usize,
-    generation: u64,
+    number: u64,
 }
 
 thread_local! {
@@ -228,8 +216,7 @@ impl Watch {
     ) -> Option<Self> {
         let index = ledger.watchlist().take()?;
         let entry = ledger.watchlist().entry(index)?;
-        let generation = entry.generation.load(Relaxed) + 1;
-        // Nobody holds it, and the scan for the largest sees rank 0 until all is set.
+        // Nobody holds it, and the scan for the largest sees rank 0 until its turn begins.
         for counter in [&entry.peak, &entry.allocated, &entry.surcharged, &entry.buffered] {
             counter.store(0, Relaxed);
         }
@@ -241,23 +228,20 @@ impl Watch {
         entry.declared.store(declared, Relaxed);
         entry.reserved.store(terms.reserved_bytes, Relaxed);
         entry.route.store(route.index(), Relaxed);
-        // So that a scan which reads it reads no rank of the request before.
-        entry.generation.store(generation, Release);
-        entry.holders.store(1, Relaxed);
         let rank = match terms.cancel {
             None | Some(Priority::Critical) => 0,
             Some(Priority::Low) => 1,
             Some(Priority::Normal) => 2,
             Some(Priority::High) => 3,
         };
-        entry.rank.store(rank, Release);
-        Some(Self { ledger, entry, index, generation })
+        let number = entry.turn.begin(rank);
+        Some(Self { ledger, entry, index, number })
     }
 
     /// The watch that a reservation noted by its place.
     pub(crate) fn at(ledger: &'static Ledger, index: usize) -> Option<Self> {
         let entry = ledger.watchlist().entry(index)?;
-        Some(Self { ledger, entry, index, generation: entry.generation.load(Relaxed) })
+        Some(Self { ledger, entry, index, number: entry.turn.number() })
     }
 
     pub(crate) fn index(self) -> usize {
@@ -306,11 +290,11 @@ impl Watch {
     }
 
     pub(crate) fn is_cancelled(self) -> bool {
-        self.entry.cancelled.load(Acquire) == self.generation
+        self.entry.turn.is_cancelled(self.number)
     }
 
     pub(crate) fn wake_on_cancel(self, waker: &Waker) {
-        if self.entry.rank.load(Relaxed) > 0 {
+        if self.entry.turn.is_open() {
             self.entry.waker.register(waker);
         }
     }
@@ -318,12 +302,12 @@ impl Watch {
     /// Counts the cancellation as a refusal of the request's route.
     pub(crate) fn note_cancelled(self) {
         self.ledger.count_cancelled(self.route());
-        self.entry.rank.store(0, Relaxed);
+        self.entry.turn.spare();
     }
 
     /// The request is not to be chosen any more: to cancel it would free nothing.
     pub(crate) fn spare(self) {
-        self.entry.rank.store(0, Relaxed);
+        self.entry.turn.spare();
     }
 
     pub(crate) fn add_buffered(self, bytes: u64) {
@@ -349,7 +333,7 @@ impl Watch {
     /// Ends the whole request: tells its route what it took at most. One that was given up before it
     /// had an answer says little about the others.
     pub(crate) fn finish(self) {
-        self.entry.rank.store(0, Relaxed);
+        self.entry.turn.spare();
         if self.ledger.meter().is_some() && self.entry.answered.load(Relaxed) {
             let declared = self.entry.declared.load(Relaxed).checked_sub(1);
             self.route().learn(self.beyond_body(self.entry.peak.load(Relaxed)), declared);
@@ -360,7 +344,7 @@ impl Watch {
     /// Puts the entry back with the last part of the request. What the request still holds then is
     /// not its route's any more: it was handed on, or is freed where nobody counts.
     fn release(self) {
-        if self.entry.holders.fetch_sub(1, AcqRel) == 1 {
+        if self.entry.turn.leave() {
             let left = self.entry.live.load(Relaxed);
             self.ledger.count_attributed(self.route(), 0, left.wrapping_neg());
             drop(self.entry.waker.take());
@@ -446,7 +430,7 @@ pub trait Attribute: Future + Sized {
     /// ```
     fn attributed(self) -> Attributed<Self> {
         let part = CURRENT.get().filter(|watch| watch.ledger.meter().is_some()).map(|watch| {
-            watch.entry.holders.fetch_add(1, Relaxed);
+            watch.entry.turn.join();
             Part(watch)
         });
         Attributed { inner: self, part }

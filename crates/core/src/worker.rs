@@ -11,6 +11,7 @@ use crate::{
     events::EventKind,
     history::Sample,
     level::PressureLevel,
+    release::is_worth_a_pass,
     shared::Shared,
     telemetry::{Cursor, emit},
 };
@@ -60,6 +61,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         if now >= agenda.upkeep {
             agenda.upkeep = now + UPKEEP_EVERY;
+            shared.releaser.refresh_heaps(|| shared.clock.now());
             // Out of the lock: an upkeep may add another.
             for upkeep in shared.upkeep().clone() {
                 survive("upkeep", || upkeep());
@@ -97,8 +99,9 @@ fn serve_releases(shared: &Shared, agenda: &mut Agenda, now: Duration) {
     let scheduled = match (agenda.release, shared.release_interval) {
         (Some(due), Some(every)) if now >= due => {
             agenda.release = Some(now + every);
+            let worth = is_worth_a_pass(&shared.latest().reading);
             // Nobody waits for the report.
-            Some(shared.releaser.ask(1))
+            worth.then(|| shared.releaser.ask(1))
         }
         _ => None,
     };

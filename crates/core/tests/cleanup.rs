@@ -161,6 +161,67 @@ async fn warning_cleans_up_mildly_and_critical_at_once_aggressively() {
 }
 
 #[tokio::test]
+async fn bytes_on_their_way_out_are_not_pruned_for_again() {
+    let registry = CleanupRegistry::new();
+    let (plimsoll, script) = started(builder(&registry), 100 * MB);
+    let pruner = RecordingPruner::new(Answer::Claim(Pruned::entries(1).bytes(50 * MB)));
+    let _kept = registry.register("events", pruner.clone());
+    script.set_rss(250 * MB);
+    plimsoll.check().await.expect("read");
+    next_cleanup(&plimsoll, 0).await;
+    // Nothing of the 50 MB has gone yet when the level rises: 350 - 190 - 50.
+    script.set_rss(350 * MB);
+    plimsoll.check().await.expect("read");
+    next_cleanup(&plimsoll, 1).await;
+    let targets: Vec<_> = pruner.requests().iter().map(|request| request.target_bytes).collect();
+    assert_eq!(targets, [Some(60 * MB), Some(110 * MB)]);
+}
+
+/// A heap whose figure the test sets; releasing it does nothing.
+#[derive(Clone)]
+struct SetHeap(Arc<std::sync::atomic::AtomicU64>);
+
+impl ReleaseBackend for SetHeap {
+    fn name(&self) -> &'static str {
+        "set"
+    }
+
+    fn release(&self) {}
+
+    fn heap(&self) -> Option<HeapFigures> {
+        let allocated = self.0.load(Ordering::SeqCst);
+        Some(HeapFigures::new(allocated, allocated))
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_no_heap_bears_out_spares_nobody_next_time() {
+    let registry = CleanupRegistry::new();
+    let heap = SetHeap(Arc::new((200 * MB).into()));
+    let builder = builder(&registry).release_backend(Arc::new(heap.clone()));
+    let (plimsoll, script) = started(builder, 100 * MB);
+    let requests = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let _kept = registry.register_fn("events", {
+        let requests = Arc::clone(&requests);
+        move |request: PruneRequest| {
+            requests.lock().expect("no panic").push(request.target_bytes);
+            // Of the 50 MB that it claims the heap has 20 less.
+            heap.0.fetch_sub(20 * MB, Ordering::SeqCst);
+            async { Ok(Pruned::entries(1).bytes(50 * MB)) }
+        }
+    });
+    for (seen, rss) in [250 * MB, 350 * MB].into_iter().enumerate() {
+        script.set_rss(rss);
+        plimsoll.check().await.expect("read");
+        next_cleanup(&plimsoll, seen).await;
+    }
+    assert_eq!(*requests.lock().expect("no panic"), [Some(60 * MB), Some(140 * MB)]);
+    let heaps = plimsoll.report().release.heaps;
+    assert_eq!((heaps[0].name, heaps[0].heap_used), ("set", Some(160 * MB)));
+    assert!(heaps[0].passes >= 4, "{heaps:?}");
+}
+
+#[tokio::test]
 async fn pruners_are_spared_once_the_target_is_met() {
     let registry = CleanupRegistry::new();
     let (plimsoll, script) = started(builder(&registry), 100 * MB);

@@ -74,13 +74,15 @@ async fn dispatch(
         Route::TestAlerts => routes::alerts::test(plimsoll).await,
         Route::Routes => routes::tables::routes(plimsoll),
         Route::Pruners => routes::tables::pruners(plimsoll),
+        Route::Sockets => routes::sockets::show(plimsoll),
         Route::Stream => routes::stream::open(monitoring, head).await,
         Route::OpenApi => routes::openapi::document(&monitoring.paths),
         Route::Metrics => monitoring.metrics.show(&head.headers),
         Route::Livez => Ok(Probes::livez(plimsoll)),
         Route::Readyz => monitoring.probes.readyz(plimsoll, &head.uri),
         Route::DashboardRedirect => Ok(routes::page::redirect(&head.uri)),
-        Route::Dashboard => Ok(routes::page::show(&monitoring.paths)),
+        Route::Dashboard => Ok(routes::page::show(&monitoring.paths, &head.headers)),
+        Route::DashboardFile(file) => Ok(routes::page::file(file, &head.headers)),
         Route::Unknown => Err(unknown_path()),
     }
 }

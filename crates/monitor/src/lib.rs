@@ -53,15 +53,15 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /api/monitoring/memory` | the report |
-//! | `POST /api/monitoring/memory` | `{"action":"cleanup"}`, `{"action":"updateThresholds","thresholds":{…}}` |
+//! | `POST /api/monitoring/memory` | `{"action":"cleanup"}`, `{"action":"release"}`, `{"action":"updateThresholds","thresholds":{…}}` |
 //! | `POST /api/cleanup/aggressive` | database rules, then the aggressive cleanup; `?dryRun=true` |
-//! | `GET /api/monitoring/history?minutes=60`, `/routes`, `/pruners`, `/alerts` | JSON |
+//! | `GET /api/monitoring/history?minutes=60`, `/routes`, `/pruners`, `/sockets`, `/alerts` | JSON |
 //! | `POST /api/monitoring/alerts/{id}/resolve`, `/alerts/silence`, `/alerts/test` | JSON |
 //! | `GET /api/monitoring/stream` | Server-Sent Events |
 //! | `GET /api/monitoring/openapi.json` | the description of all this |
 //! | `GET /metrics` | Prometheus text, or OpenMetrics by `Accept` |
 //! | `GET /livez`, `GET /readyz` | the probes, open to all, in words |
-//! | `GET /monitoring/` | a page of links |
+//! | `GET /monitoring/` | the dashboard |
 //!
 //! [`MonitorRouteLayer`] tells how to move them; [`Access`] who may ask.
 //!
@@ -77,6 +77,7 @@
 mod access;
 mod answer;
 mod body;
+mod dashboard;
 mod future;
 mod layer;
 mod metrics;

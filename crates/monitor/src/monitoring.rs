@@ -60,6 +60,16 @@ impl Monitoring {
         })
     }
 
+    /// What whoever asks may do, as words; for pages that show only buttons that work.
+    pub(crate) fn scopes(&self, head: &Parts) -> Vec<&'static str> {
+        let peer: Option<SocketAddr> = self.peer.find(&head.extensions);
+        [(Scope::Read, "read"), (Scope::Operate, "operate")]
+            .into_iter()
+            .filter(|(scope, _)| self.access.allows(*scope, head, peer).is_ok())
+            .map(|(_, word)| word)
+            .collect()
+    }
+
     /// Has the figures read anew unless they are fresh.
     pub(crate) async fn refresh(&self) {
         let is_fresh = self.plimsoll.reading_age().is_some_and(|age| age < FRESH);

@@ -4,7 +4,11 @@ use std::fmt;
 
 use http::{Method, StatusCode};
 
-use crate::{access::Scope, problem::Problem};
+use crate::{
+    access::Scope,
+    dashboard::{self, File},
+    problem::Problem,
+};
 
 /// A route of the monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,7 @@ pub(crate) enum Route {
     TestAlerts,
     Routes,
     Pruners,
+    Sockets,
     Stream,
     OpenApi,
     Metrics,
@@ -26,6 +31,8 @@ pub(crate) enum Route {
     Readyz,
     DashboardRedirect,
     Dashboard,
+    /// What the page is made of.
+    DashboardFile(&'static File),
     /// Below a path of ours, but nothing that we know.
     Unknown,
 }
@@ -143,7 +150,12 @@ impl Paths {
         match on_dashboard {
             Some("") => return Some(Route::DashboardRedirect),
             Some("/") => return Some(Route::Dashboard),
-            _ => {}
+            Some(rest) => {
+                if let Some(file) = dashboard::file(rest.trim_start_matches('/')) {
+                    return Some(Route::DashboardFile(file));
+                }
+            }
+            None => {}
         }
         let in_api = below(path, &self.monitoring);
         in_api.map(api_route).or_else(|| on_dashboard.map(|_| Route::Unknown))
@@ -232,6 +244,7 @@ fn api_route(rest: &str) -> Route {
         "/alerts/test" => Route::TestAlerts,
         "/routes" => Route::Routes,
         "/pruners" => Route::Pruners,
+        "/sockets" => Route::Sockets,
         "/stream" => Route::Stream,
         "/openapi.json" => Route::OpenApi,
         _ => rest
@@ -281,6 +294,7 @@ impl Route {
     pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
         match self {
             Self::Livez | Self::Readyz | Self::DashboardRedirect => None,
+            Self::Dashboard | Self::DashboardFile(_) => Some(Scope::Page),
             _ if *method == Method::POST => Some(Scope::Operate),
             _ => Some(Scope::Read),
         }
@@ -308,7 +322,8 @@ mod tests {
             ("/api/monitoring/pruners", Some(Route::Pruners)),
             ("/api/monitoring/stream", Some(Route::Stream)),
             ("/api/monitoring/openapi.json", Some(Route::OpenApi)),
-            ("/api/monitoring/sockets", Some(Route::Unknown)),
+            ("/api/monitoring/sockets", Some(Route::Sockets)),
+            ("/api/monitoring/socket", Some(Route::Unknown)),
             ("/api/monitoring/memory/", Some(Route::Unknown)),
             ("/api/monitoring", Some(Route::Unknown)),
             ("/metrics", Some(Route::Metrics)),

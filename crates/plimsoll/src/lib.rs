@@ -40,15 +40,28 @@
 //! | `monitor` | yes | `MonitorRouteLayer` |
 //! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
+//! | `alerts` | no | `WebhookSink` (Alertmanager's body) and `SlackSink`; `ALERT_WEBHOOK_URL` and `ALERT_SLACK_URL` |
+//! | `alerts-tls` | no | `alerts` with `https://` URLs, which Slack needs |
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
+//! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
 
 mod start;
 
+#[cfg(feature = "alerts-tls")]
+pub use plimsoll_alerts::PemError;
+#[cfg(feature = "alerts")]
+pub use plimsoll_alerts::{
+    AlertUrl, AlertUrlError, EnvSinkError, EnvSinks, SIGNATURE_HEADER, SlackSink, WebhookSink,
+    verify_signature,
+};
 pub use plimsoll_alloc as alloc;
+#[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
+pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
@@ -60,12 +73,19 @@ pub use plimsoll_guard::{
 pub use plimsoll_monitor::{
     Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
 };
+#[cfg(feature = "sockets")]
+pub use plimsoll_sockets as sockets;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
 
 /// Everything that a program with both layers needs.
 pub mod prelude {
+    #[cfg(feature = "sockets")]
+    pub use crate::sockets::{
+        Connection, ConnectionMeta, ConnectionRegistry, Message, SocketLimits, Transport,
+        WeakConnection,
+    };
     #[cfg(feature = "monitor")]
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]

@@ -3,7 +3,7 @@
 //! [`ScriptedSource`] stands in for the machine, so a test can run out of memory without using any;
 //! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
 //! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
-//! what leaks.
+//! what leaks; on Linux `MemoryGroup` puts a process where the kernel kills it for its memory.
 //!
 //! ```
 //! use plimsoll_core::{MemoryMetric, MemorySource};
@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # What it protects
-//! Tests against waiting: nothing here sleeps, and what has to be waited for (a reading, a pass of a
+//! Tests against waiting: nothing here sleeps (but for a group that is emptied), and what has to be waited for (a reading, a pass of a
 //! pruner) can be awaited.
 //!
 //! # What it cannot see
@@ -34,10 +34,14 @@
 
 mod body;
 mod fixture;
+#[cfg(target_os = "linux")]
+mod group;
 mod growth;
 mod pruner;
 mod source;
 
+#[cfg(target_os = "linux")]
+pub use self::group::{GroupUsage, MemoryGroup, MemoryGroupError};
 pub use self::{
     body::{BodyProbe, ScriptedBody, ScriptedBodyError},
     fixture::FixtureTree,

@@ -31,6 +31,10 @@ const READ_BYTES: usize = 16 * 1024;
 const STUCK_PERCENT: u64 = 94;
 /// What a task grows to that can be pruned: no server holds that.
 const PRUNABLE_PERCENT: u64 = 150;
+/// What a task takes and lets go of: all that there is below the line of low priorities.
+const RETAINED_PERCENT: u64 = 75;
+/// It takes a second, and what is late on a busy machine.
+const TAKEN_AND_GONE: Duration = Duration::from_millis(1_050);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attack {
@@ -39,6 +43,20 @@ pub(super) struct Attack {
     pub(super) limit_bytes: u64,
     pub(super) seconds: u64,
     pub(super) start: Instant,
+}
+
+/// Has a task take memory to just below the line where requests are refused, and let go of it.
+/// Nothing but the allocator holds it when this returns.
+pub(super) async fn take_and_let_go(address: SocketAddr, limit_bytes: u64) -> io::Result<()> {
+    let cap_mb = limit_bytes / 100 * RETAINED_PERCENT / MB;
+    let target = format!("/background?mb_per_s={cap_mb}&seconds=1&cap_mb={cap_mb}&hold_ms=0");
+    // Once more: glibc maps the first large blocks one by one, and keeps those after them.
+    for _ in 0..2 {
+        let mut connection = Connection::open(address).await?;
+        connection.exchange(&request("POST", &target)).await?;
+        sleep(TAKEN_AND_GONE).await;
+    }
+    Ok(())
 }
 
 impl Attack {
@@ -82,6 +100,8 @@ impl Attack {
                 Adversary::StuckBackground => self.grow(STUCK_PERCENT).await,
                 Adversary::PageCache => self.fill_cache().await,
                 Adversary::RapidReset => self.reset_streams().await,
+                // Nothing is asked of the server, or no more.
+                Adversary::NeighbourPressure | Adversary::Retained => Ok(200),
             }
         };
         // Whoever is not answered by the end goes away.

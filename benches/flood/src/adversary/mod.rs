@@ -1,6 +1,7 @@
 //! Clients that mean harm, and memory that no request declares.
 
 mod attacks;
+mod neighbour;
 mod run;
 
 use std::{fmt, time::Duration};
@@ -34,6 +35,10 @@ pub(crate) enum Adversary {
     StuckBackground,
     /// Page cache, to more than the limit
     PageCache,
+    /// Programs in a cgroup of their own that stall the machine for want of memory
+    NeighbourPressure,
+    /// Memory that was freed just before and that the allocator merely holds
+    Retained,
 }
 
 /// Requests of an attack take together so many times the limit.
@@ -43,7 +48,14 @@ const BODY_MB: u64 = 8;
 impl Adversary {
     /// Whether an unguarded server is expected to die of it, so that it is worth showing.
     pub(crate) fn kills(self) -> bool {
-        !matches!(self, Self::LyingUploads | Self::SlowStreamReaders | Self::PageCache)
+        !matches!(
+            self,
+            Self::LyingUploads
+                | Self::SlowStreamReaders
+                | Self::PageCache
+                | Self::NeighbourPressure
+                | Self::Retained
+        )
     }
 
     /// More options of the server.
@@ -58,6 +70,7 @@ impl Adversary {
             Self::IdleConnections => 10_000,
             Self::RapidReset => 4,
             Self::Background | Self::StuckBackground | Self::PageCache => 1,
+            Self::NeighbourPressure | Self::Retained => 0,
             _ => usize::try_from(bodies).unwrap_or(usize::MAX),
         }
     }

@@ -2,14 +2,18 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use plimsoll_testkit::MemoryGroup;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Adversary, attacks::Attack};
+use super::{
+    Adversary,
+    attacks::{Attack, take_and_let_go},
+    neighbour::Neighbour,
+};
 use crate::{
     client::{Client, Seen},
     flood::{IDLE, LEAD, answers, ended_by, write_trace},
-    group::MemoryGroup,
     options::Plan,
     outcome::Verdict,
     process::Server,
@@ -33,6 +37,8 @@ pub(crate) struct Attacked {
     honest: Counts,
     attack: Counts,
     probes: Counts,
+    /// For what share of the time some task of the machine waited for memory.
+    host_pressure_ratio: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -65,11 +71,18 @@ pub(crate) async fn run(
     variant: Variant,
 ) -> Result<Attacked, String> {
     let told = |error: io::Error| error.to_string();
-    let group = MemoryGroup::with_limit(plan.limit_bytes)?;
+    let group = MemoryGroup::with_limit(plan.limit_bytes).map_err(|error| error.to_string())?;
     let mut server = Server::start(plan, programs, variant, &group, adversary.server_options())?;
     answers(&server).await;
     sleep(IDLE).await;
     group.reset_peak();
+    let neighbour = match adversary {
+        Adversary::NeighbourPressure => Some(Neighbour::start(programs.scratch())?),
+        _ => None,
+    };
+    if adversary == Adversary::Retained {
+        take_and_let_go(server.address, plan.limit_bytes).await.map_err(told)?;
+    }
 
     let start = Instant::now() + LEAD;
     let in_flight = Arc::default();
@@ -92,6 +105,7 @@ pub(crate) async fn run(
     }
     let (honest, probes) = (honest.finish().map_err(told)?, probe.finish().map_err(told)?);
     let attack = attack.finish().map_err(told)?;
+    let host_pressure_ratio = neighbour.and_then(Neighbour::end);
     let samples = sampler.finish();
     let verdict = ended_by(&server, &group, ended).await;
     if let Some(path) = &plan.trace {
@@ -102,10 +116,11 @@ pub(crate) async fn run(
         variant,
         verdict,
         limit_bytes: plan.limit_bytes,
-        peak_bytes: group.peak().max(samples.iter().map(|sample| sample.usage).max()),
+        peak_bytes: group.peak_bytes().max(samples.iter().map(|sample| sample.usage).max()),
         honest: Counts::of(&honest),
         attack: Counts::of(&attack),
         probes: Counts::of(&probes),
+        host_pressure_ratio,
     })
 }
 
@@ -113,8 +128,15 @@ pub(crate) fn row(attacked: &Attacked) -> String {
     let Attacked { adversary, variant, verdict, probes, .. } = attacked;
     let peak = attacked.peak_bytes.map(|peak| peak as f64 / attacked.limit_bytes as f64);
     let peak = peak.map_or_else(|| "n/a".to_owned(), |peak| format!("{:.0}%", peak * 100.0));
+    let pressure = attacked.host_pressure_ratio.map_or_else(String::new, |ratio| {
+        format!(
+            "\n{:20}memory pressure of the host (PSI, some): {:.0}% of the time",
+            "",
+            ratio * 100.0
+        )
+    });
     format!(
-        "{adversary:<20}{:<23}{:<10}{:<16}{peak:>5}{:>30}{:>12}{:>30}",
+        "{adversary:<20}{:<23}{:<10}{:<16}{peak:>5}{:>30}{:>12}{:>30}{pressure}",
         variant.guard,
         variant.allocator,
         verdict.shown(),

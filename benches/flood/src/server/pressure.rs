@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::{
     fs::File,
     io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// One MB, as `usize`, since buffers are made of it.
@@ -46,9 +46,11 @@ pub(super) struct Grow {
     mb_per_s: u32,
     seconds: u32,
     cap_mb: usize,
+    /// Let go of everything so long after the last step; else never.
+    hold_ms: Option<u64>,
 }
 
-/// Starts a task that grows by so many MB a second, up to a cap, and never lets go by itself.
+/// Starts a task that grows by so many MB a second, up to a cap, and lets go only when told to.
 pub(super) async fn grow(
     State(background): State<Background>,
     Query(grow): Query<Grow>,
@@ -64,6 +66,10 @@ pub(super) async fn grow(
                 let more = vec![0xA5_u8; MEGABYTE];
                 background.lock().push(more);
             }
+        }
+        if let Some(hold) = grow.hold_ms {
+            sleep(Duration::from_millis(hold)).await;
+            background.lock().clear();
         }
     });
     Ok(StatusCode::ACCEPTED)

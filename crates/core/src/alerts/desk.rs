@@ -47,6 +47,8 @@ struct Inner {
     book: AlertBook,
     /// Requests shed as of the last judgement.
     shed_total: u64,
+    /// Connections removed at their deadline as of the last judgement.
+    forced_total: u64,
 }
 
 impl AlertDesk {
@@ -57,7 +59,11 @@ impl AlertDesk {
         clock: &Clock,
     ) -> Self {
         Self {
-            inner: Mutex::new(Inner { book: AlertBook::new(config), shed_total: 0 }),
+            inner: Mutex::new(Inner {
+                book: AlertBook::new(config),
+                shed_total: 0,
+                forced_total: 0,
+            }),
             telling: Mutex::default(),
             sinks: AlertSinks::spawn(sinks, runtime),
             clock: clock.clone(),
@@ -88,11 +94,15 @@ impl AlertDesk {
         facts.largest_pruner = largest.as_ref().map(|(name, bytes)| (name.as_str(), *bytes));
 
         let shed_total = shared.ledger.shed_total();
+        let sockets = shared.sockets.report();
         let _telling = self.telling();
         let mut inner = self.lock();
         facts.shed = shed_total.saturating_sub(inner.shed_total);
         facts.shedding = facts.shed > 0;
         inner.shed_total = shed_total;
+        let forced_total = sockets.map_or(inner.forced_total, |sockets| sockets.forced);
+        facts.sockets_forced = forced_total.saturating_sub(inner.forced_total);
+        inner.forced_total = forced_total;
         let changes = inner.book.evaluate(now, wall, &facts);
         drop(inner);
         self.tell(&shared.events, &changes);

@@ -21,6 +21,8 @@ const INEFFECTIVE_DIVISOR: u64 = 20;
 const NAMED_FAILURES: usize = 3;
 /// Requests are shed in bursts: this long without one before shedding counts as over.
 const SHEDDING_QUIET: Duration = Duration::from_secs(5);
+/// Connections end one by one: this long without a forced one before that counts as over.
+const FORCED_QUIET: Duration = Duration::from_secs(60);
 
 /// How bad an alert is. Ordered: info < warning < critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,11 +67,13 @@ pub enum AlertName {
     SamplerStalled,
     /// A threshold lies so near the limit that it can fire too late.
     ThresholdAboveLimit,
+    /// Connections had to be removed at their deadline.
+    SocketCleanupForced,
 }
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
@@ -77,6 +81,7 @@ impl AlertName {
         Self::SheddingActive,
         Self::SamplerStalled,
         Self::ThresholdAboveLimit,
+        Self::SocketCleanupForced,
     ];
 
     /// The name on the wire, such as `MemoryCritical`.
@@ -89,6 +94,7 @@ impl AlertName {
             Self::SheddingActive => "SheddingActive",
             Self::SamplerStalled => "SamplerStalled",
             Self::ThresholdAboveLimit => "ThresholdAboveLimit",
+            Self::SocketCleanupForced => "SocketCleanupForced",
         }
     }
 
@@ -101,7 +107,8 @@ impl AlertName {
             | Self::CleanupIneffective
             | Self::CleanupFailed
             | Self::SheddingActive
-            | Self::ThresholdAboveLimit => Severity::Warning,
+            | Self::ThresholdAboveLimit
+            | Self::SocketCleanupForced => Severity::Warning,
         }
     }
 
@@ -118,6 +125,7 @@ impl AlertName {
     pub(super) fn quiet_to_resolve(self) -> Duration {
         match self {
             Self::SheddingActive => SHEDDING_QUIET,
+            Self::SocketCleanupForced => FORCED_QUIET,
             _ => Duration::ZERO,
         }
     }
@@ -186,6 +194,8 @@ pub struct AlertFacts<'a> {
     pub shedding: bool,
     /// Requests refused since the last check.
     pub shed: u64,
+    /// Connections removed at their deadline since the last check.
+    pub sockets_forced: u64,
     /// Age of the last good reading.
     pub reading_age: Duration,
     /// Whether the last good reading is too old to act on.
@@ -209,6 +219,7 @@ impl AlertFacts<'_> {
             above_limit: false,
             shedding: false,
             shed: 0,
+            sockets_forced: 0,
             reading_age: Duration::ZERO,
             stalled: false,
             cleanups: &[],
@@ -315,6 +326,7 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
         AlertName::SheddingActive => holds(facts.shedding || facts.shed > 0, None),
         AlertName::SamplerStalled => holds(facts.stalled, None),
         AlertName::ThresholdAboveLimit => holds(facts.above_limit, None),
+        AlertName::SocketCleanupForced => holds(facts.sockets_forced > 0, None),
     }
 }
 
@@ -378,6 +390,9 @@ pub(super) fn summary(
              MEMORY_CRITICAL_THRESHOLD lower, such as 70% and 85%",
             facts.limit_bytes.map(|limit| format!(" of {}", Mb(limit))).unwrap_or_default(),
         ),
+        AlertName::SocketCleanupForced => "connections had to be removed at their deadline: what \
+            they own does not end by itself; the log names the tasks and where they were spawned"
+            .to_owned(),
     }
 }
 
@@ -404,7 +419,8 @@ pub(super) fn resolved_summary(
         AlertName::SheddingActive => format!("no request refused any more, after {lasted} s"),
         AlertName::CleanupIneffective
         | AlertName::CleanupFailed
-        | AlertName::ThresholdAboveLimit => format!("over after {lasted} s"),
+        | AlertName::ThresholdAboveLimit
+        | AlertName::SocketCleanupForced => format!("over after {lasted} s"),
     }
 }
 

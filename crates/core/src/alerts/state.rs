@@ -155,7 +155,20 @@ impl AlertNotification {
     }
 }
 
-impl fmt::Display for AlertNotification {
+impl AlertNotification {
+    /// What `Display` begins with, such as `🔴 MemoryCritical`: for messages in parts.
+    pub fn subject(&self) -> impl fmt::Display {
+        Subject { kind: self.kind, severity: self.severity, name: self.name }
+    }
+}
+
+struct Subject {
+    kind: NotificationKind,
+    severity: Severity,
+    name: AlertName,
+}
+
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let icon = match (self.kind, self.severity) {
             (NotificationKind::Resolved, _) => "✅",
@@ -165,10 +178,16 @@ impl fmt::Display for AlertNotification {
         };
         write!(f, "{icon} ")?;
         match self.kind {
-            NotificationKind::Test => f.write_str("Test")?,
-            NotificationKind::Resolved => write!(f, "{} resolved", self.name)?,
-            NotificationKind::Firing | NotificationKind::Repeat => write!(f, "{}", self.name)?,
+            NotificationKind::Test => f.write_str("Test"),
+            NotificationKind::Resolved => write!(f, "{} resolved", self.name),
+            NotificationKind::Firing | NotificationKind::Repeat => write!(f, "{}", self.name),
         }
+    }
+}
+
+impl fmt::Display for AlertNotification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.subject())?;
         if !self.instance.is_empty() {
             write!(f, " {}", self.instance)?;
         }

@@ -1,5 +1,6 @@
 //! Cleanup: release → prune → release → measure, one at a time.
 
+mod credit;
 mod policy;
 mod run;
 
@@ -10,7 +11,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::watch};
 
-use self::policy::AutomaticPolicy;
+use self::{credit::LagCredit, policy::AutomaticPolicy};
 use crate::{
     clock::Clock,
     level::PressureLevel,
@@ -51,6 +52,7 @@ pub(crate) struct CleanupEngine {
 struct State {
     running: Option<Running>,
     policy: AutomaticPolicy,
+    credit: LagCredit,
     started: u64,
     closed: bool,
 }
@@ -128,6 +130,7 @@ impl CleanupEngine {
             state: Mutex::new(State {
                 running: None,
                 policy: AutomaticPolicy::new(parts.cooldown),
+                credit: LagCredit::default(),
                 started: 0,
                 closed: false,
             }),

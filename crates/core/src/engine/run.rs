@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{CleanupEngine, Surroundings};
+use super::{
+    CleanupEngine, Surroundings,
+    credit::{Freed, LagCredit},
+};
 use crate::{
     clock::saturating_millis,
     pruner::{CleanupLevel, CleanupTrigger, PruneError, PruneRequest, Pruned},
@@ -33,12 +36,8 @@ impl<S: Surroundings> Run<S> {
         let started = clock.now();
         let timestamp = saturating_millis(clock.wall());
         let before = self.surroundings.fresh_figure().await;
-        let (results, after) = if self.dry_run {
-            (self.preview(), before)
-        } else {
-            let results = self.act(before).await;
-            (results, self.surroundings.fresh_figure().await)
-        };
+        let (results, after) =
+            if self.dry_run { (self.preview(), before) } else { self.act(before).await };
         let measured = before.zip(after);
         let record = CleanupRecord {
             id: self.id.clone(),
@@ -66,13 +65,14 @@ impl<S: Surroundings> Run<S> {
     }
 
     /// What is free already goes first: it costs nobody anything and may be enough.
-    async fn act(&self, before: Option<u64>) -> Vec<ActionResult> {
+    async fn act(&self, before: Option<u64>) -> (Vec<ActionResult>, Option<u64>) {
         let passes = match self.level {
             CleanupLevel::Moderate => MODERATE_PASSES,
             CleanupLevel::Aggressive => AGGRESSIVE_PASSES,
         };
         let early = self.release(1).await;
-        let mut target = self.target_now(before).await;
+        let usage = self.surroundings.fresh_figure().await.or(before);
+        let mut target = self.target(usage);
         let mut results = Vec::new();
         for entry in self.engine.registry.plan(self.level) {
             if target == Some(0) {
@@ -85,19 +85,36 @@ impl<S: Surroundings> Run<S> {
             results.push(result);
         }
         let late = self.release(passes).await;
+        let after = self.surroundings.fresh_figure().await;
+        if let Some((before, after)) = usage.zip(after) {
+            let held = |release: &Option<ReleaseReport>| release.as_ref()?.allocated;
+            let heaps_fell = held(&early).zip(held(&late));
+            let freed = Freed {
+                claimed: results
+                    .iter()
+                    .filter_map(|result| result.freed_bytes)
+                    .fold(0, u64::saturating_add),
+                heaps_fell: heaps_fell.map(|(before, after)| before.saturating_sub(after)),
+                before,
+                after,
+            };
+            self.engine.lock().credit = LagCredit::after(freed, self.engine.clock.now());
+        }
         results.push(release_result(&self.engine.releaser.backend_names(), [early, late]));
-        results
+        (results, after)
     }
 
     /// Bytes that pruning still has to free: only an automatic cleanup has a goal, whoever asks
     /// for one gets all that the level allows.
-    async fn target_now(&self, known: Option<u64>) -> Option<u64> {
+    fn target(&self, usage: Option<u64>) -> Option<u64> {
         // Claims that did not show last time are not credited again: nobody is spared for them.
-        if self.trigger != CleanupTrigger::Threshold || self.engine.was_futile(self.level) {
+        if !self.trigger.is_automatic() || self.engine.was_futile(self.level) {
             return None;
         }
-        let usage = self.surroundings.fresh_figure().await.or(known);
-        usage.map(|usage| usage.saturating_sub(self.surroundings.goal_bytes()))
+        let usage = usage?;
+        // What another cleanup has just freed is on its way out.
+        let lag = self.engine.lock().credit.left(usage, self.engine.clock.now());
+        Some(usage.saturating_sub(self.surroundings.goal_bytes()).saturating_sub(lag))
     }
 
     fn request(&self, target_bytes: Option<u64>) -> PruneRequest {

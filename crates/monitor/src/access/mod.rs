@@ -46,6 +46,9 @@ pub enum Access {
 /// What a route asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
+    /// The dashboard's shell, which holds no figure. A browser that opens it cannot send a token,
+    /// so where tokens are taken it is open and asks for one.
+    Page,
     Read,
     Operate,
 }
@@ -120,6 +123,7 @@ impl Access {
         match self {
             Self::Public => Ok(()),
             Self::Loopback => local(),
+            Self::LoopbackOrBearer(_) | Self::Bearer(_) if needed == Scope::Page => Ok(()),
             Self::LoopbackOrBearer(tokens) => match presented(&head.headers) {
                 Some(attempt) => tokens.allow(needed, attempt),
                 None => local(),
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn each_way_of_access_lets_in_whom_it_names() {
         use Denied::{NoTokenConfigured, ReadOnly, TokenMissing, TokenWrong};
-        use Scope::{Operate, Read};
+        use Scope::{Operate, Page, Read};
         let not_local = Denied::NotLocal(NotLocal::Remote);
         let loopback = Access::Loopback;
         let either = Access::loopback_or_bearer("op").with_read("rd");
@@ -204,6 +208,14 @@ mod tests {
             (&bearer, Operate, Some("Bearer o"), None, Err(TokenWrong)),
             (&bearer, Operate, Some("Bearer "), None, Err(TokenWrong)),
             (&empty, Read, Some("Bearer "), local(), Err(NoTokenConfigured)),
+            // The shell of the page asks for the token, so it is there without one.
+            (&loopback, Page, None, local(), Ok(())),
+            (&loopback, Page, None, remote(), Err(not_local)),
+            (&either, Page, None, remote(), Ok(())),
+            (&bearer, Page, None, remote(), Ok(())),
+            (&bearer, Page, Some("Bearer no"), None, Ok(())),
+            (&empty, Page, None, remote(), Ok(())),
+            (&Access::Public, Page, None, remote(), Ok(())),
             (&Access::Public, Operate, None, None, Ok(())),
         ] {
             let got = access.allows(scope, &head(token), peer);

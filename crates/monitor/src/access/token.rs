@@ -41,7 +41,7 @@ impl Tokens {
         let operates = matches(self.operate.as_deref(), attempt);
         let reads = matches(self.read.as_deref(), attempt);
         match (bool::from(operates), bool::from(reads), needed) {
-            (true, ..) | (_, true, Scope::Read) => Ok(()),
+            (true, ..) | (_, true, Scope::Read) | (.., Scope::Page) => Ok(()),
             (false, true, Scope::Operate) => Err(Denied::ReadOnly),
             (false, false, _) => Err(Denied::TokenWrong),
         }

@@ -78,6 +78,11 @@ fn describe() {
     describe_counter!("plimsoll_requests_shed_total", "Requests refused by the guard.");
     describe_gauge!("plimsoll_inflight_requests", "Requests that hold a reservation.");
     describe_gauge!("plimsoll_reserved_bytes", "Bytes reserved for requests in flight.");
+    describe_gauge!("plimsoll_sockets", "Connections by state: open, closing or lingering.");
+    describe_counter!(
+        "plimsoll_sockets_forced_total",
+        "Connections removed at their deadline, since they had not ended by themselves."
+    );
     describe_gauge!("plimsoll_alerts_firing", "1 while the alert fires.");
     describe_counter!(
         "plimsoll_alert_notifications_total",

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, StatusCode, header::USER_AGENT, request::Parts};
 use plimsoll_core::{
-    CleanupError, CleanupLevel, CleanupRecord, CleanupTrigger, Plimsoll, PressureLevel, Threshold,
-    ThresholdError,
+    CleanupError, CleanupLevel, CleanupRecord, CleanupTrigger, Plimsoll, PressureLevel,
+    ReleaseError, Threshold, ThresholdError, whole_mb,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The actions of POST.
-const ACTIONS: [&str; 2] = ["cleanup", "updateThresholds"];
+const ACTIONS: [&str; 3] = ["cleanup", "release", "updateThresholds"];
 
 /// A cleanup, and how things stand after it.
 #[derive(Serialize)]
@@ -40,13 +40,14 @@ pub(crate) async fn act(monitoring: &Monitoring, head: &Parts, body: &[u8]) -> R
             monitoring.refresh().await;
             cleanup(&monitoring.plimsoll, &head.headers, &members).await
         }
+        Some("release") => release(&monitoring.plimsoll).await,
         Some("updateThresholds") => update_thresholds(&monitoring.plimsoll, &members),
         _ => Err(unknown_action(members.get("action"))),
     }
 }
 
 fn unknown_action(action: Option<&Value>) -> Problem {
-    let accepted = ACTIONS.join(" and ");
+    let accepted = ACTIONS.join(", ");
     let detail = match action {
         None => format!("the body names no action; accepted are {accepted}"),
         Some(_) => format!("the action is not known; accepted are {accepted}"),
@@ -62,6 +63,24 @@ async fn cleanup(plimsoll: &Plimsoll, headers: &HeaderMap, members: &Map<String,
     let record = run(plimsoll, level, trigger(headers), dry_run).await?;
     let done = CleanedUp { record: &record, status: plimsoll.level() };
     reply::done(plimsoll, &record.message(), &done)
+}
+
+/// Gives free pages back; nothing is dropped.
+async fn release(plimsoll: &Plimsoll) -> Reply {
+    let released = plimsoll.release().await.map_err(|error| match error {
+        ReleaseError::NoBackend => Problem::new(
+            StatusCode::CONFLICT,
+            "no-release",
+            "Nothing can release",
+            error.to_string(),
+        ),
+        _ => Problem::unavailable("release-unanswered", "Not released", error.to_string(), 5),
+    })?;
+    let message = match released.freed_memory {
+        Some(freed) => format!("Released {}MB ({})", whole_mb(freed), released.backends.join(", ")),
+        None => format!("Released n/a ({})", released.backends.join(", ")),
+    };
+    reply::done(plimsoll, &message, &released)
 }
 
 /// Runs a cleanup to its end, or joins the one that runs. It goes on when the client has left.

@@ -6,6 +6,7 @@ pub(crate) mod history;
 pub(crate) mod memory;
 pub(crate) mod openapi;
 pub(crate) mod page;
+pub(crate) mod sockets;
 pub(crate) mod stream;
 pub(crate) mod tables;
 

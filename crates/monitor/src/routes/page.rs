@@ -1,21 +1,25 @@
-//! `/monitoring/`: a page of links, until there is a dashboard.
+//! `/monitoring/`: the dashboard, whose shell and files hold no figure of the process.
 
 use http::{
-    HeaderValue, Response, StatusCode, Uri,
-    header::{CONTENT_SECURITY_POLICY, LOCATION},
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri,
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION, VARY},
 };
 
 use crate::{
     body::Answer,
+    dashboard::{File, INDEX},
     paths::Paths,
     reply::{text, words},
 };
 
-const PAGE: &str = include_str!("page.html");
-/// The page is text and links; nothing else may be loaded, and nobody may frame it.
+/// Everything comes from here, nothing is written into the page itself, and nobody may frame it.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
+/// What the page as it was packed says of where the rest is: true unless one of them was moved
+/// without the others.
+const PACKED_PLACES: &str = r#"data-api="../api/" data-metrics="../metrics""#;
 
 /// To the path with the slash, so that relative links work.
 pub(crate) fn redirect(uri: &Uri) -> Response<Answer> {
@@ -28,27 +32,62 @@ pub(crate) fn redirect(uri: &Uri) -> Response<Answer> {
     response
 }
 
-pub(crate) fn show(paths: &Paths) -> Response<Answer> {
-    let up = "../".repeat(paths.dashboard().matches('/').count());
-    let link = |path: &str| escaped(&format!("{up}{}", path.trim_start_matches('/')));
-    let mut page = PAGE.to_owned();
-    for (name, path) in [
-        ("{report}", paths.api("monitoring/memory")),
-        ("{history}", paths.api("monitoring/history")),
-        ("{stream}", paths.api("monitoring/stream")),
-        ("{alerts}", paths.api("monitoring/alerts")),
-        ("{routes}", paths.api("monitoring/routes")),
-        ("{pruners}", paths.api("monitoring/pruners")),
-        ("{openapi}", paths.api("monitoring/openapi.json")),
-        ("{metrics}", paths.metrics().to_owned()),
-        ("{livez}", paths.livez().to_owned()),
-        ("{readyz}", paths.readyz().to_owned()),
-    ] {
-        page = page.replace(name, &link(&path));
+/// The page.
+pub(crate) fn show(paths: &Paths, headers: &HeaderMap) -> Response<Answer> {
+    let places = places(paths);
+    if places == PACKED_PLACES {
+        return with_policy(packed(&INDEX, headers));
     }
-    let mut response = text("text/html; charset=utf-8", page);
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+    with_policy(text(INDEX.content_type, INDEX.plain().replace(PACKED_PLACES, &places)))
+}
+
+/// One of the page's files.
+pub(crate) fn file(file: &'static File, headers: &HeaderMap) -> Response<Answer> {
+    let mut response = packed(file, headers);
+    if file.is_hashed {
+        // A year; a proxy that serves many keeps nothing of what is behind a login.
+        let forever = HeaderValue::from_static("private, max-age=31536000, immutable");
+        response.headers_mut().insert(CACHE_CONTROL, forever);
+    }
+    with_policy(response)
+}
+
+fn packed(file: &'static File, headers: &HeaderMap) -> Response<Answer> {
+    let (bytes, encoding) = file.encoded(headers);
+    let mut response = text(file.content_type, bytes);
+    if let Some(encoding) = encoding {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
     response
+}
+
+fn with_policy(mut response: Response<Answer>) -> Response<Answer> {
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+    response.headers_mut().insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+/// Where the API and the metrics are, seen from the page: relative, so that it works behind a
+/// proxy that puts all of them somewhere else.
+fn places(paths: &Paths) -> String {
+    let page = format!("{}/", paths.dashboard());
+    let api = relative(&page, &paths.api(""));
+    let metrics = relative(&page, paths.metrics());
+    format!(r#"data-api="{}" data-metrics="{}""#, escaped(&api), escaped(&metrics))
+}
+
+/// The way from one path to another.
+fn relative(from: &str, to: &str) -> String {
+    let shared = from.bytes().zip(to.bytes()).take_while(|(a, b)| a == b);
+    // Up to the last slash that both have.
+    let shared = shared.enumerate().filter(|(_, (byte, _))| *byte == b'/').last();
+    let begin = shared.map_or(0, |(at, _)| at + 1);
+    let up = from[begin..].matches('/').count();
+    format!("{}{}", "../".repeat(up), &to[begin..])
 }
 
 fn escaped(text: &str) -> String {
@@ -59,19 +98,32 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn links_lead_from_wherever_the_page_is() {
-        let page = |paths: &Paths| match show(paths).into_body() {
+    fn page(paths: &Paths) -> String {
+        match show(paths, &HeaderMap::new()).into_body() {
             Answer::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
             Answer::Events(_) => panic!("a page"),
-        };
-        let default = page(&Paths::default());
-        assert!(default.contains(r#"href="../api/monitoring/memory""#), "{default}");
-        assert!(!default.contains('{'), "{default}");
+        }
+    }
+
+    #[test]
+    fn the_page_finds_the_rest_from_wherever_it_is() {
+        for (from, to, expected) in [
+            ("/monitoring/", "/api/", "../api/"),
+            ("/a/monitoring/", "/a/api/", "../api/"),
+            ("/a/b/", "/api/", "../../api/"),
+            ("/api/dash/", "/api/", "../"),
+            ("/monitoring/", "/monitor", "../monitor"),
+        ] {
+            assert_eq!(relative(from, to), expected, "{from} {to}");
+        }
+        assert!(INDEX.plain().contains(PACKED_PLACES));
+        assert_eq!(page(&Paths::default()), INDEX.plain());
+        assert_eq!(page(&Paths::below("/internal")), INDEX.plain());
         let mut paths = Paths::below("/a");
+        paths.set_api("/other");
         paths.set_metrics(r#"/m"><b>"#);
         let moved = page(&paths);
-        assert!(moved.contains(r#"href="../../a/api/monitoring/stream""#), "{moved}");
+        assert!(moved.contains(r#"data-api="../../other/""#), "{moved}");
         assert!(moved.contains("m&quot;>&lt;b>"), "{moved}");
     }
 

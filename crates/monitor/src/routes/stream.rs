@@ -59,8 +59,10 @@ impl Drop for Slot {
 
 /// The first event of a stream, and of one that has fallen behind: all that later ones add to.
 #[derive(Serialize)]
-struct Snapshot {
+struct Snapshot<'a> {
     timestamp: String,
+    /// What whoever listens may do: `read`, `operate`.
+    scopes: &'a [&'static str],
     report: Report,
     /// Oldest first.
     samples: Vec<Sample>,
@@ -73,6 +75,7 @@ type Next = Pin<Box<dyn Future<Output = (Listener, Heard)> + Send>>;
 /// The body of a stream. Ends with Plimsoll.
 pub(crate) struct EventStream {
     plimsoll: &'static Plimsoll,
+    scopes: Vec<&'static str>,
     /// Text to be sent before anything else happens.
     ready: VecDeque<Bytes>,
     /// `None` once ended.
@@ -96,7 +99,9 @@ pub(crate) async fn open(monitoring: &'static Monitoring, head: &Parts) -> Reply
     })?;
     monitoring.refresh().await;
     let after = last_event(head).and_then(|id| sequence_of(id, &monitoring.plimsoll));
-    Ok(with_headers(Answer::Events(Box::new(EventStream::new(&monitoring.plimsoll, after, slot)))))
+    let scopes = monitoring.scopes(head);
+    let stream = EventStream::new(&monitoring.plimsoll, scopes, after, slot);
+    Ok(with_headers(Answer::Events(Box::new(stream))))
 }
 
 fn with_headers(body: Answer) -> Response<Answer> {
@@ -125,7 +130,12 @@ fn id_safe(instance: &str) -> String {
 }
 
 impl EventStream {
-    fn new(plimsoll: &'static Plimsoll, after: Option<u64>, slot: Slot) -> Self {
+    fn new(
+        plimsoll: &'static Plimsoll,
+        scopes: Vec<&'static str>,
+        after: Option<u64>,
+        slot: Slot,
+    ) -> Self {
         // Before listening: an event in between comes twice rather than never.
         let newest = plimsoll.last_event();
         let (missed, listener) = plimsoll.listen(after);
@@ -137,9 +147,9 @@ impl EventStream {
                 ready.push_back(Bytes::from(format!("{RETRY}\n")));
                 ready.extend(missed.iter().map(|event| written(event, plimsoll)));
             }
-            None => ready.push_back(snapshot(plimsoll, newest)),
+            None => ready.push_back(snapshot(plimsoll, &scopes, newest)),
         }
-        Self { plimsoll, ready, next: Some(listen(listener)), ping, _slot: slot }
+        Self { plimsoll, scopes, ready, next: Some(listen(listener)), ping, _slot: slot }
     }
 
     /// Polls for the next text to send.
@@ -170,7 +180,7 @@ impl EventStream {
         let newest = self.plimsoll.last_event();
         let (_, listener) = self.plimsoll.listen(None);
         self.next = Some(listen(listener));
-        snapshot(self.plimsoll, newest)
+        snapshot(self.plimsoll, &self.scopes, newest)
     }
 }
 
@@ -185,9 +195,10 @@ fn written(event: &Event, plimsoll: &Plimsoll) -> Bytes {
     frame("", plimsoll, event.sequence, event.kind.as_str(), &event.json)
 }
 
-fn snapshot(plimsoll: &Plimsoll, newest: u64) -> Bytes {
+fn snapshot(plimsoll: &Plimsoll, scopes: &[&'static str], newest: u64) -> Bytes {
     let snapshot = Snapshot {
         timestamp: rfc3339(plimsoll.clock().wall()),
+        scopes,
         report: plimsoll.report(),
         samples: plimsoll.samples(WHOLE_RING),
         cleanups: plimsoll.cleanups(usize::MAX),

@@ -6,7 +6,7 @@ mod pressure;
 
 use std::{fs, time::Duration};
 
-use group::{Holder, RealCgroup};
+use group::{Holder, version_1};
 
 use plimsoll_core::{Clock, MemorySource};
 use plimsoll_sources::SystemSource;
@@ -40,7 +40,7 @@ fn the_resident_set_is_what_the_kernel_says_elsewhere() {
 
 #[test]
 fn a_real_cgroup_tells_its_limit_and_its_working_set() {
-    let cgroup = match RealCgroup::new(64 * MIB) {
+    let cgroup = match version_1(64 * MIB) {
         Ok(cgroup) => cgroup,
         Err(reason) => return eprintln!("skipped: {reason}"),
     };
@@ -49,7 +49,7 @@ fn a_real_cgroup_tells_its_limit_and_its_working_set() {
         Ok(holder) => holder,
         Err(error) => return eprintln!("skipped: cannot start tail: {error}"),
     };
-    cgroup.write("cgroup.procs", holder.id()).expect("root may move its child");
+    holder.join(&cgroup).expect("root may move its child");
     let tree = holder.tree();
     let clock = Clock::manual(Duration::ZERO);
     let mut source = SystemSource::at(tree.path()).expect("readable").clock(clock.clone());
@@ -62,7 +62,7 @@ fn a_real_cgroup_tells_its_limit_and_its_working_set() {
     let grown = after.saturating_sub(before);
     assert!((14 * MIB..40 * MIB).contains(&grown), "16 MiB held, {grown} bytes more");
 
-    cgroup.write("memory.limit_in_bytes", 48 * MIB).expect("more than is used");
+    cgroup.set_limit(48 * MIB).expect("more than is used");
     clock.advance(Duration::from_secs(1));
     assert_eq!(source.read().unwrap().limit_bytes, Some(48 * MIB));
     let described = source.describe();

@@ -10,8 +10,9 @@ use std::{
 
 use plimsoll_core::{Clock, GrowthWatch, MemorySource, Plimsoll, PressureLevel, Thresholds, Woken};
 use plimsoll_sources::SystemSource;
+use plimsoll_testkit::MemoryGroup;
 
-use crate::group::{Holder, RealCgroup};
+use crate::group::{Holder, version_1};
 
 const MIB: u64 = 1024 * 1024;
 const LIMIT: u64 = 256 * MIB;
@@ -19,10 +20,10 @@ const LIMIT: u64 = 256 * MIB;
 const LONG: Duration = Duration::from_secs(30);
 
 /// A cgroup with a process in it, or why there is none.
-fn held(limit: u64) -> Result<(RealCgroup, Holder), String> {
-    let cgroup = RealCgroup::new(limit)?;
+fn held(limit: u64) -> Result<(MemoryGroup, Holder), String> {
+    let cgroup = version_1(limit)?;
     let holder = Holder::new().map_err(|error| format!("cannot start tail: {error}"))?;
-    cgroup.write("cgroup.procs", holder.id())?;
+    holder.join(&cgroup)?;
     Ok((cgroup, holder))
 }
 
@@ -76,7 +77,7 @@ async fn a_page_cache_that_fills_the_limit_leaves_the_level_healthy_and_what_gro
         plimsoll.check().await.expect("readable");
         assert_eq!(plimsoll.level(), PressureLevel::Healthy);
     }
-    let usage = cgroup.usage();
+    let usage = cgroup.usage().expect("readable").bytes().expect("a number");
     if usage < LIMIT - 16 * MIB {
         return eprintln!("SKIPPED: the cache does not stay on this file system: {usage} bytes");
     }

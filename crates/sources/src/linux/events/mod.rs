@@ -210,6 +210,13 @@ impl SystemEvents {
     }
 }
 
+/// Whoever no longer waits hears of nothing, and the source must not rely on it.
+impl Drop for SystemEvents {
+    fn drop(&mut self) {
+        self.wanted.taken(0);
+    }
+}
+
 impl KernelEvents for SystemEvents {
     fn wait(&mut self) -> Woken {
         loop {
@@ -239,5 +246,27 @@ impl KernelEvents for SystemEvents {
             active.into_iter().flatten().map(str::to_owned).collect(),
             missing.into_iter().flatten().collect(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use plimsoll_core::GrowthWatch;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_waits_for_any_more_are_not_relied_on() {
+        let wanted = Arc::new(Wanted::new().unwrap());
+        let mut armed = Armed::default();
+        let mut follow = || armed.follow(&wanted, 100 << 20, &[64 << 20], None, Duration::ZERO);
+        assert_eq!(follow(), GrowthWatch::Unwatched, "nobody has taken them");
+        let events = SystemEvents::new(Arc::clone(&wanted), PathBuf::new());
+        wanted.taken(1);
+        assert_eq!(follow(), GrowthWatch::Watched);
+        drop(events);
+        assert_eq!(follow(), GrowthWatch::Unwatched);
     }
 }
