@@ -245,13 +245,14 @@ impl Plimsoll {
     /// # Cancel safety
     /// Dropping the future withdraws a release that has not begun.
     pub async fn release(&self) -> Result<Released, ReleaseError> {
-        if self.shared.releaser.backend_names().is_empty() {
+        let backends = self.shared.releaser.backend_names();
+        if backends.is_empty() {
             return Err(ReleaseError::NoBackend);
         }
         let report = self.shared.releaser.ask(RELEASE_PASSES);
         self.shared.wake_worker();
         match tokio::time::timeout(LONGEST_RELEASE, report).await {
-            Ok(Ok(report)) => Ok(report.into()),
+            Ok(Ok(report)) => Ok(Released::of(&report, backends)),
             _ => Err(ReleaseError::Unanswered),
         }
     }

@@ -39,15 +39,15 @@ pub enum ReleaseError {
     Unanswered,
 }
 
-impl From<ReleaseReport> for Released {
-    fn from(report: ReleaseReport) -> Self {
+impl Released {
+    pub(crate) fn of(report: &ReleaseReport, backends: Vec<&'static str>) -> Self {
         Self {
             freed_memory: report.freed(),
             before_bytes: report.before,
             after_bytes: report.after,
             passes: report.passes,
             duration_ms: saturating_millis(report.took),
-            backends: report.backends,
+            backends,
         }
     }
 }
