@@ -207,9 +207,6 @@ impl State {
             "sample" => {
                 if let Ok(sample) = serde_json::from_value::<Sample>(data) {
                     self.seen.series.push(&sample);
-                    if let Some(live) = &mut self.seen.live {
-                        live.report.take_status(&sample.level());
-                    }
                 }
             }
             "cleanup" => {

@@ -151,8 +151,9 @@ fn a_level_is_told_by_icon_word_and_colour() {
         ("critical", " ✗ CRITICAL ", Color::Red),
     ] {
         let mut state = live();
-        let sample = json!({"timestamp": NOW + 1_000, "figure": 5, "level": word});
-        state.apply(streamed("sample", sample), NOW);
+        let mut report = report();
+        report["status"] = json!(word);
+        state.apply(polled(report), NOW);
         let buffer = drawn(&state, &theme(false, true), NOW, SMALL);
         assert!(text(&buffer).starts_with(shown), "{word}");
         assert_eq!(buffer[(1, 0)].fg, color);
