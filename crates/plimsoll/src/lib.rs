@@ -55,6 +55,17 @@
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
 
+// Its pages use what several features add.
+#[cfg(all(
+    doctest,
+    feature = "alerts",
+    feature = "axum",
+    feature = "guard",
+    feature = "lru",
+    feature = "monitor",
+    feature = "sockets"
+))]
+mod guide;
 mod start;
 
 #[cfg(feature = "alerts-tls")]

@@ -185,14 +185,6 @@ impl Report {
         }
     }
 
-    /// Takes over the level of a newer sample.
-    #[cfg(feature = "tui")]
-    pub(crate) fn take_status(&mut self, status: &Status) {
-        if *status != Status::Missing {
-            self.status = Some(status.word());
-        }
-    }
-
     /// A threshold in whole megabytes: `warning` or `critical`.
     pub(crate) fn threshold(&self, name: &str) -> Option<u64> {
         let shown = self.thresholds.as_ref().and_then(|thresholds| match name {

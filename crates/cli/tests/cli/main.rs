@@ -17,3 +17,8 @@ mod monitor;
 mod report;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+#[cfg(all(target_os = "linux", feature = "tui"))]
+mod terminal;
+#[cfg(test)]
+mod watch;
