@@ -500,3 +500,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn database_rules_that_are_behind_are_named_until_they_have_caught_up() {
+    let mut desk = Desk::new();
+    let late = [("empty_threads".to_owned(), 118), ("sessions".to_owned(), 0)];
+    let mut behind = healthy();
+    behind.stalled_rules = &late;
+    assert_eq!(desk.tick(&behind), [(RetentionStalled, Firing)]);
+    let summary = desk.book.active().remove(0).summary;
+    assert!(summary.contains("empty_threads (118 rows wait), sessions;"), "{summary}");
+    assert_eq!(desk.ticks(2, &healthy()), [(RetentionStalled, Resolved)]);
+}
