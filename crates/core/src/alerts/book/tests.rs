@@ -92,8 +92,8 @@ fn cleanup(id: &str, freed: u64, ended_at: Duration) -> CleanupFact {
 }
 
 use AlertName::{
-    CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, SamplerStalled,
-    SheddingActive, ThresholdAboveLimit,
+    CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, RetentionStalled,
+    SamplerStalled, SheddingActive, ThresholdAboveLimit,
 };
 use AlertPhase::{Firing as IsFiring, Pending};
 use NotificationKind::{Firing, Repeat, Resolved};
