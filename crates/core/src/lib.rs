@@ -48,6 +48,7 @@ mod cancel;
 mod clock;
 mod engine;
 pub mod env;
+mod errors;
 mod evaluate;
 mod events;
 mod forecast;
@@ -69,6 +70,7 @@ mod registry;
 mod release;
 mod released;
 mod report;
+mod retention;
 mod ring;
 mod routes;
 mod sampler;
@@ -87,6 +89,7 @@ pub use self::{
     builder::{PlimsollBuilder, StartError},
     clock::Clock,
     engine::{CleanupError, CleanupTicket, DEFAULT_PRUNER_DEADLINE},
+    errors::{ErrorEntry, ErrorLog},
     events::{Event, EventKind, Heard, Listener},
     forecast::{Forecast, LeakForecast},
     history::Sample,
@@ -112,6 +115,10 @@ pub use self::{
         ReadingError, ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes,
         ThresholdChange,
     },
+    retention::{
+        RetentionAttached, RetentionOutcome, RetentionReport, RetentionRuleFigures, RetentionRun,
+        RetentionRunner,
+    },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},
     sockets::{
@@ -124,6 +131,6 @@ pub use self::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,
     },
-    units::{DurationError, MB, SizeError, parse_millis, parse_size, whole_mb},
+    units::{DurationError, MB, SizeError, allocation_bytes, parse_millis, parse_size, whole_mb},
     watchlist::{Attribute, Attributed, WatchTerms},
 };

@@ -9,6 +9,7 @@ use crate::{
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
     sockets::SocketsReport,
+    retention::RetentionReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };
@@ -55,8 +56,8 @@ pub struct Report {
     pub guard: GuardFigures,
     /// Sockets; `None` while no registry of them is attached.
     pub sockets: Option<SocketsReport>,
-    /// Database rules; `None` until some are wired in.
-    pub retention: Option<serde_json::Value>,
+    /// Database rules; `None` until some are attached.
+    pub retention: Option<RetentionReport>,
     /// Who gives pages back.
     pub release: ReleaseFigures,
     /// What monitoring itself costs.

@@ -25,8 +25,9 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
-    release::{Pressure, Releaser, Seen},
+    release::{Pressure, Releaser, Seen, held_unused},
     report::ThresholdChange,
+    retention::RetentionRunner,
     sampler::SamplerGate,
     sockets::SocketSlot,
     source::SourceError,
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) guard_mode: AtomicU8,
     pub(crate) sockets: SocketSlot,
     pub(crate) upkeep: Mutex<Vec<Upkeep>>,
+    pub(crate) retention: OnceLock<Arc<dyn RetentionRunner>>,
     pub(crate) worker: OnceLock<Thread>,
     pub(crate) totals: Mutex<CleanupTotals>,
     pub(crate) evaluator: Mutex<Evaluator>,
@@ -199,7 +201,11 @@ impl Shared {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        Seen { given_back: self.ledger.given_back_bytes(), in_flight: self.ledger.in_flight() }
+        Seen {
+            given_back: self.ledger.given_back_bytes(),
+            in_flight: self.ledger.in_flight(),
+            unused: held_unused(&self.latest().reading),
+        }
     }
 
     pub(crate) fn note_failed_reading(&self, error: &SourceError) {

@@ -31,12 +31,12 @@
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost until the next
 //! reading, unless [`alloc::Attributing`] is the program's allocator; and connections after an
-//! upgrade.
+//! upgrade, unless they are in a registry of the feature `sockets`.
 //!
 //! # Features
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `guard` | yes | `MemoryGuardLayer`, `AdmissionLayer` |
+//! | `guard` | yes | `MemoryGuardLayer`, `AdmissionLayer`, `JournalLayer` |
 //! | `monitor` | yes | `MonitorRouteLayer` |
 //! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
@@ -45,7 +45,12 @@
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `tracing` | no | `TracedErrors`: what is logged as an error, in the error log |
 //! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
+//! | `retention-sqlite` | no | `retention`: database rules on SQLite, by sqlx; needs Rust 1.94 |
+//! | `retention-postgres` | no | `retention`: database rules on PostgreSQL, by sqlx; needs Rust 1.94 |
+//! | `socketioxide` | no | Socket.IO in that registry; needs Rust 1.94 |
+//! | `tungstenite` | no | WebSockets of tokio-tungstenite in that registry |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -63,11 +68,14 @@ pub use plimsoll_alloc as alloc;
 #[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
 pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
+#[cfg(feature = "tracing")]
+pub use plimsoll_guard::TracedErrors;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
     AdmissionError, AdmissionLayer, AdmissionService, ChargedBody, ChargedBodyError, ChargingGuard,
-    ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, MemoryGuard,
-    MemoryGuardBody, MemoryGuardBodyError, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
+    ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, Journal,
+    JournalFuture, JournalLayer, JournalService, MemoryGuard, MemoryGuardBody,
+    MemoryGuardBodyError, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
 };
 #[cfg(feature = "monitor")]
 pub use plimsoll_monitor::{
@@ -75,6 +83,8 @@ pub use plimsoll_monitor::{
 };
 #[cfg(feature = "sockets")]
 pub use plimsoll_sockets as sockets;
+#[cfg(any(feature = "retention-sqlite", feature = "retention-postgres"))]
+pub use plimsoll_retention as retention;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
@@ -90,11 +100,12 @@ pub mod prelude {
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]
     pub use crate::{
-        AdmissionLayer, ChargingGuardLayer, GuardConfig, MemoryGuard, MemoryGuardLayer,
+        AdmissionLayer, ChargingGuardLayer, GuardConfig, Journal, JournalLayer, MemoryGuard,
+        MemoryGuardLayer,
     };
     pub use crate::{
-        AlertSink, Attribute as _, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB,
-        MemoryMetric, MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError,
-        PruneRequest, Pruned, Pruner, Registration, Start as _, Thresholds,
+        AlertSink, Attribute as _, BoundedRing, CleanupLevel, CleanupRegistry, ErrorLog,
+        LatencyWindows, MB, MemoryMetric, MemoryReading, MemorySource, Plimsoll, PressureLevel,
+        Priority, PruneError, PruneRequest, Pruned, Pruner, Registration, Start as _, Thresholds,
     };
 }

@@ -6,9 +6,11 @@ use std::{
     future::Future,
     panic::Location,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use plimsoll_core::Surcharge;
+use tokio::time::Instant;
 
 use crate::{
     cause::CloseCause,
@@ -58,7 +60,6 @@ impl Connection {
         Self { entry, hold }
     }
 
-    #[cfg_attr(not(any(feature = "axum", feature = "tungstenite")), expect(dead_code))]
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }
@@ -75,7 +76,7 @@ impl Connection {
 
     /// How it is carried.
     pub fn transport(&self) -> Transport {
-        self.entry.meta.transport
+        self.entry.transport()
     }
 
     /// Whether the closing has not begun.
@@ -186,6 +187,16 @@ impl Connection {
         next_queued(&self.entry).await
     }
 
+    /// Bytes that wait in the queue.
+    pub fn queued_bytes(&self) -> usize {
+        self.entry.outbox.depth().1
+    }
+
+    /// Time since anything was sent or received.
+    pub fn idle(&self) -> Duration {
+        self.entry.idle(Instant::now())
+    }
+
     /// Notes that something was sent or received, for transports that are no adapters of this
     /// crate; the idle time counts from the last of these.
     pub fn touch(&self) {
@@ -238,6 +249,11 @@ impl WeakConnection {
     /// The connection's number.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Time since anything was sent or received; zero when the connection is gone.
+    pub fn idle(&self) -> Duration {
+        self.entry.upgrade().map_or(Duration::ZERO, |entry| entry.idle(Instant::now()))
     }
 
     /// Whether the connection is there and its closing has not begun.

@@ -30,7 +30,8 @@ pub(crate) struct Envelope<T> {
     pub(crate) timestamp: Option<String>,
     #[serde(default, deserialize_with = "lenient::member")]
     pub(crate) message: Option<String>,
-    #[serde(default, deserialize_with = "lenient::member")]
+    /// A failure in the middle of the work calls it `report`.
+    #[serde(default, alias = "report", deserialize_with = "lenient::member")]
     pub(crate) data: Option<T>,
 }
 
@@ -82,4 +83,7 @@ pub(crate) struct Problem {
     /// A failure in the middle of the work still tells what was done.
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) data: Option<Aggressive>,
+    /// The same, as the aggressive route says it when database rules failed.
+    #[serde(deserialize_with = "lenient::member")]
+    pub(crate) report: Option<Aggressive>,
 }

@@ -12,6 +12,7 @@ mod probes;
 mod readiness;
 mod report;
 mod schema;
+mod sockets;
 mod stream;
 mod support;
 mod thresholds;

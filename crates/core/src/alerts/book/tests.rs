@@ -93,7 +93,7 @@ fn cleanup(id: &str, freed: u64, ended_at: Duration) -> CleanupFact {
 
 use AlertName::{
     CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, SamplerStalled,
-    SheddingActive, ThresholdAboveLimit,
+    SheddingActive, SocketCleanupForced, ThresholdAboveLimit,
 };
 use AlertPhase::{Firing as IsFiring, Pending};
 use NotificationKind::{Firing, Repeat, Resolved};
@@ -346,6 +346,19 @@ fn shedding_in_bursts_is_one_alert() {
     );
     assert_eq!(desk.ticks(5, &healthy()), []);
     assert_eq!(desk.tick(&healthy()), [(SheddingActive, Resolved)]);
+}
+
+#[test]
+fn forced_sockets_are_one_alert_until_there_was_none_for_a_minute() {
+    let mut desk = Desk::new();
+    let mut forced = healthy();
+    forced.sockets_forced = 3;
+    assert_eq!(desk.tick(&forced), [(SocketCleanupForced, Firing)]);
+    assert!(desk.book.active()[0].summary.contains("the log names the tasks"));
+    assert_eq!(desk.ticks(50, &healthy()), []);
+    assert_eq!(desk.tick(&forced), []);
+    assert_eq!(desk.ticks(60, &healthy()), []);
+    assert_eq!(desk.tick(&healthy()), [(SocketCleanupForced, Resolved)]);
 }
 
 #[test]
