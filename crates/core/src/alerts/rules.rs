@@ -78,7 +78,7 @@ pub enum AlertName {
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
