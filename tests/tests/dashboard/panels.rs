@@ -18,7 +18,7 @@ pub(crate) fn everything() -> Extra {
     });
     let mut detail = sockets.clone();
     detail["connections"] = json!([{
-        "id": "c-81", "peer": "203.0.113.9:50412", "transport": "websocket", "state": "open", "rooms": ["lobby"], "tasks": 2,
+        "id": 81, "peer": "203.0.113.9:50412", "transport": "websocket", "state": "lingering", "heldBy": ["a task of the lobby"], "rooms": ["lobby"], "tasks": 2,
         "queuedMessages": 20, "queuedBytes": 64_000, "bytes": 196_000, "ageSeconds": 7_262, "idleSeconds": 4,
     }]);
     detail["recent"] = json!([{ "timestamp": 1_767_868_200_000_u64, "kind": "forced", "connection": "c-7", "detail": "handler did not end" }]);
@@ -45,6 +45,7 @@ pub(crate) fn everything() -> Extra {
         report: json!({ "sockets": sockets, "retention": retention, "forecast": forecast }),
         snapshot: Value::Null,
         flood: 0,
+        problem: Value::Null,
         answers: vec![("/monitoring/sockets", detail)],
     }
 }
@@ -68,6 +69,7 @@ async fn what_is_registered_is_shown() {
     browser.says("#where", "Free, kept by the allocator").await;
     browser.says("#routes", "/orders/{id}").await;
     browser.says("#sockets", "203.0.113.9:50412").await;
+    browser.says("#sockets", "lingering, held by a task of the lobby").await;
     browser.says("#sockets", "412of 5,000").await;
     browser.says("#retention", "empty_threads").await;
     browser.says("#retention", "1,000+").await;
