@@ -87,6 +87,27 @@ async fn what_is_registered_is_shown() {
 }
 
 #[tokio::test]
+async fn a_dry_run_of_the_rules_counts_and_deletes_nothing() {
+    let mut extra = everything();
+    let rule = |rule: &str, selected: u64| json!({ "rule": rule, "selected": selected, "deleted": 0, "outcome": "ok" });
+    let rules = json!([rule("empty_threads", 118), rule("empty_chat_sessions", 9)]);
+    extra
+        .answers
+        .push(("/cleanup/aggressive", json!({ "dryRun": true, "database": { "rules": rules } })));
+    let site = Site::with(Plan { extra, ..Plan::default() });
+    let browser = visit!(site);
+    browser.click("#retention-dry").await;
+    browser
+        .says("#retention-said", "127 rows would go: empty_threads 118, empty_chat_sessions 9.")
+        .await;
+    let asked = "performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('aggressive'))";
+    let asked = browser.value(asked).await;
+    assert_eq!(asked.as_array().unwrap().len(), 1, "{asked}");
+    assert!(asked[0].as_str().unwrap().ends_with("?dryRun=true"), "{asked}");
+    assert_no_faults(&browser).await;
+}
+
+#[tokio::test]
 async fn what_is_not_registered_says_how_to() {
     let site = Site::start();
     let browser = visit!(site);
