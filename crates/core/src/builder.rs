@@ -423,6 +423,7 @@ impl PlimsollBuilder {
             guard_mode: std::sync::atomic::AtomicU8::new(0),
             sockets: SocketSlot::default(),
             upkeep: Mutex::default(),
+            retention: OnceLock::new(),
             worker: OnceLock::new(),
             totals: Mutex::default(),
             evaluator: Mutex::new(evaluator),

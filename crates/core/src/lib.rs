@@ -68,6 +68,7 @@ mod registry;
 mod release;
 mod released;
 mod report;
+mod retention;
 mod ring;
 mod routes;
 mod sampler;
@@ -109,6 +110,10 @@ pub use self::{
         BackendFigures, Cooldown, CurrentMb, EventFigures, GuardFigures, GuardMode, MonitorFigures,
         ReadingError, ReleaseFigures, Report, ReportBytes, ReportThresholds, ThresholdBytes,
         ThresholdChange,
+    },
+    retention::{
+        RetentionAttached, RetentionOutcome, RetentionReport, RetentionRuleFigures, RetentionRun,
+        RetentionRunner,
     },
     ring::{BoundedRing, Keep, RingPolicy},
     routes::{MOST_ROUTES, OTHER_ROUTE, Route, RouteFigures, RouteMemory, UNMATCHED_ROUTE},

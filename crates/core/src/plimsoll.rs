@@ -27,6 +27,7 @@ use crate::{
         Cooldown, GuardFigures, GuardMode, MonitorFigures, ReadingError, ReleaseFigures, Report,
         ReportBytes, ReportThresholds, ThresholdBytes, ThresholdChange,
     },
+    retention::{RetentionAttached, RetentionRun, RetentionRunner},
     routes::RouteFigures,
     shared::Shared,
     sockets::SocketSource,
@@ -107,6 +108,28 @@ impl Plimsoll {
         self.shared.fresh_reading().await
     }
 
+    /// Attaches whoever runs the database rules: the report, the metrics and the alerts tell of
+    /// them, [`Plimsoll::run_retention`] runs them, a shutdown stops them. No cleanup runs them.
+    ///
+    /// # Errors
+    /// When one is attached already.
+    pub fn attach_retention(
+        &self,
+        runner: Arc<dyn RetentionRunner>,
+    ) -> Result<(), RetentionAttached> {
+        let attached = self.shared.retention.set(Arc::clone(&runner));
+        if self.is_shutting_down() {
+            runner.stop();
+        }
+        attached.map_err(|_| RetentionAttached)
+    }
+
+    /// Runs every database rule now and tells what each did; `None` when no runner is attached.
+    /// A dry run counts and deletes nothing.
+    pub async fn run_retention(&self, dry_run: bool) -> Option<Vec<RetentionRun>> {
+        Some(Arc::clone(self.shared.retention.get()?).run(dry_run).await)
+    }
+
     /// Tells everything, from the newest reading.
     pub fn report(&self) -> Report {
         let shared = &self.shared;
@@ -146,7 +169,7 @@ impl Plimsoll {
             alerts: shared.alerts.active(),
             guard: self.guard_figures(),
             sockets,
-            retention: None,
+            retention: shared.retention.get().map(|runner| runner.report()),
             release: ReleaseFigures {
                 backends: shared.releaser.backend_names(),
                 heaps: shared.releaser.figures(),
@@ -420,12 +443,16 @@ impl Plimsoll {
         self.shared.engine.close();
         // However this ends, also when it is dropped in the middle: streams end, threads stop.
         let stopping = Stopping(&self.owner);
-        if let Some(cleanup) = self.shared.engine.running() {
-            // Its record is in the history; an interruption was logged.
-            let ended = tokio::time::timeout(SHUTDOWN_DEADLINE / 2, cleanup.finished()).await;
-            if ended.is_err() {
-                tracing::warn!("a cleanup is still running; it is left to end by itself");
-            }
+        if let Some(retention) = self.shared.retention.get() {
+            retention.stop();
+        }
+        let (cleanup, batch) =
+            futures_util::future::join(self.cleanup_ended(), self.retention_ended()).await;
+        if !cleanup {
+            tracing::warn!("a cleanup is still running; it is left to end by itself");
+        }
+        if !batch {
+            tracing::warn!("a database rule's batch is still running; it is left to end by itself");
         }
         self.shared.alerts.flush(SHUTDOWN_DEADLINE / 4).await;
         drop(stopping);
@@ -438,6 +465,19 @@ impl Plimsoll {
         if tokio::time::timeout(SHUTDOWN_DEADLINE / 4, threads).await.is_err() {
             tracing::warn!("a thread is still busy; it is left to end by itself");
         }
+    }
+
+    /// Whether no cleanup is running, waited for.
+    async fn cleanup_ended(&self) -> bool {
+        let Some(cleanup) = self.shared.engine.running() else { return true };
+        // Its record is in the history; an interruption was logged.
+        tokio::time::timeout(SHUTDOWN_DEADLINE / 2, cleanup.finished()).await.is_ok()
+    }
+
+    /// Whether no database rule is running, waited for.
+    async fn retention_ended(&self) -> bool {
+        let Some(runner) = self.shared.retention.get() else { return true };
+        tokio::time::timeout(SHUTDOWN_DEADLINE / 2, runner.stopped()).await.is_ok()
     }
 }
 
@@ -465,6 +505,9 @@ impl Owner {
 
     fn stop(&self) {
         self.shared.events.end();
+        if let Some(retention) = self.shared.retention.get() {
+            retention.stop();
+        }
         self.shared.sampler.stop();
         self.shared.kernel_events.stop();
         self.shared.wake_worker();

@@ -7,6 +7,7 @@ use crate::{
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
+    retention::RetentionReport,
     sockets::SocketsReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
@@ -52,8 +53,8 @@ pub struct Report {
     pub guard: GuardFigures,
     /// Sockets; `None` while no registry of them is attached.
     pub sockets: Option<SocketsReport>,
-    /// Database rules; `None` until some are wired in.
-    pub retention: Option<serde_json::Value>,
+    /// Database rules; `None` until some are attached.
+    pub retention: Option<RetentionReport>,
     /// Who gives pages back.
     pub release: ReleaseFigures,
     /// What monitoring itself costs.

@@ -43,6 +43,7 @@ pub(crate) fn emit(shared: &Shared, cursor: &mut Cursor) {
     emit_guard(shared);
     emit_sockets(shared);
     emit_cleanups(shared, cursor);
+    emit_retention(shared);
     shared.alerts.emit();
     gauge!("plimsoll_monitor_bytes").set(as_f64(shared.monitor_bytes()));
     gauge!("plimsoll_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -135,6 +136,24 @@ fn emit_cleanups(shared: &Shared, cursor: &mut Cursor) {
     drop(totals);
     for (pruner, removed) in shared.registry.removed_totals() {
         counter!("plimsoll_pruner_removed_total", "pruner" => pruner).absolute(removed);
+    }
+}
+
+fn emit_retention(shared: &Shared) {
+    let Some(runner) = shared.retention.get() else { return };
+    for rule in runner.report().rules {
+        let label = rule.rule;
+        counter!("plimsoll_retention_rows_deleted_total", "rule" => label.clone())
+            .absolute(rule.deleted_total);
+        // Neither has a series before it is known.
+        if let Some(backlog) = rule.backlog {
+            gauge!("plimsoll_retention_backlog_rows", "rule" => label.clone()).set(as_f64(backlog));
+        }
+        if let Some(success) = rule.last_success {
+            let seconds = std::time::Duration::from_millis(success).as_secs_f64();
+            gauge!("plimsoll_retention_last_success_timestamp_seconds", "rule" => label)
+                .set(seconds);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
 //! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
 //! what leaks; on Linux `MemoryGroup` puts a process where the kernel kills it for its memory.
+//! `ThrowawayPostgres` is a database server for the length of a test.
 //!
 //! ```
 //! use plimsoll_core::{MemoryMetric, MemorySource};
@@ -37,11 +38,15 @@ mod fixture;
 #[cfg(target_os = "linux")]
 mod group;
 mod growth;
+#[cfg(unix)]
+mod postgres;
 mod pruner;
 mod source;
 
 #[cfg(target_os = "linux")]
 pub use self::group::{GroupUsage, MemoryGroup, MemoryGroupError};
+#[cfg(unix)]
+pub use self::postgres::ThrowawayPostgres;
 pub use self::{
     body::{BodyProbe, ScriptedBody, ScriptedBodyError},
     fixture::FixtureTree,

@@ -91,6 +91,8 @@ impl AlertDesk {
             .collect();
         let largest = largest_pruner(shared, &cleanups);
         let mut facts = facts(shared, &cleanups);
+        let stalled = stalled_rules(shared, wall);
+        facts.stalled_rules = &stalled;
         facts.largest_pruner = largest.as_ref().map(|(name, bytes)| (name.as_str(), *bytes));
 
         let shed_total = shared.ledger.shed_total();
@@ -247,6 +249,15 @@ fn facts<'a>(shared: &Shared, cleanups: &'a [CleanupFact]) -> AlertFacts<'a> {
     facts.stalled = shared.is_stalled();
     facts.cleanups = cleanups;
     facts
+}
+
+/// Rules that are behind since before three intervals, or since the start.
+fn stalled_rules(shared: &Shared, wall: Duration) -> Vec<(String, u64)> {
+    let Some(runner) = shared.retention.get() else { return Vec::new() };
+    let since = wall.saturating_sub(shared.clock.now());
+    let report = runner.report();
+    let stalled = report.stalled(since, wall);
+    stalled.into_iter().map(|(rule, rows)| (rule.to_owned(), rows)).collect()
 }
 
 /// Asks the pruners only when an alert may need it: what they answer is the program's code.

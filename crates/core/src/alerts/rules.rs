@@ -69,11 +69,13 @@ pub enum AlertName {
     ThresholdAboveLimit,
     /// Connections had to be removed at their deadline.
     SocketCleanupForced,
+    /// A database rule has rows to delete and has not succeeded for three intervals.
+    RetentionStalled,
 }
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
@@ -82,6 +84,7 @@ impl AlertName {
         Self::SamplerStalled,
         Self::ThresholdAboveLimit,
         Self::SocketCleanupForced,
+        Self::RetentionStalled,
     ];
 
     /// The name on the wire, such as `MemoryCritical`.
@@ -95,6 +98,7 @@ impl AlertName {
             Self::SamplerStalled => "SamplerStalled",
             Self::ThresholdAboveLimit => "ThresholdAboveLimit",
             Self::SocketCleanupForced => "SocketCleanupForced",
+            Self::RetentionStalled => "RetentionStalled",
         }
     }
 
@@ -108,7 +112,8 @@ impl AlertName {
             | Self::CleanupFailed
             | Self::SheddingActive
             | Self::ThresholdAboveLimit
-            | Self::SocketCleanupForced => Severity::Warning,
+            | Self::SocketCleanupForced
+            | Self::RetentionStalled => Severity::Warning,
         }
     }
 
@@ -204,6 +209,8 @@ pub struct AlertFacts<'a> {
     pub cleanups: &'a [CleanupFact],
     /// The pruner that holds most, with its bytes, if known.
     pub largest_pruner: Option<(&'a str, u64)>,
+    /// Database rules that are behind, each with the rows that wait, as far as they were counted.
+    pub stalled_rules: &'a [(String, u64)],
 }
 
 impl AlertFacts<'_> {
@@ -224,6 +231,7 @@ impl AlertFacts<'_> {
             stalled: false,
             cleanups: &[],
             largest_pruner: None,
+            stalled_rules: &[],
         }
     }
 }
@@ -327,6 +335,7 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
         AlertName::SamplerStalled => holds(facts.stalled, None),
         AlertName::ThresholdAboveLimit => holds(facts.above_limit, None),
         AlertName::SocketCleanupForced => holds(facts.sockets_forced > 0, None),
+        AlertName::RetentionStalled => holds(!facts.stalled_rules.is_empty(), None),
     }
 }
 
@@ -393,6 +402,11 @@ pub(super) fn summary(
         AlertName::SocketCleanupForced => "connections had to be removed at their deadline: what \
             they own does not end by itself; the log names the tasks and where they were spawned"
             .to_owned(),
+        AlertName::RetentionStalled => format!(
+            "no success for three intervals: {}; see the last run of each in the report's \
+             retention",
+            stalled(facts.stalled_rules),
+        ),
     }
 }
 
@@ -420,7 +434,8 @@ pub(super) fn resolved_summary(
         AlertName::CleanupIneffective
         | AlertName::CleanupFailed
         | AlertName::ThresholdAboveLimit
-        | AlertName::SocketCleanupForced => format!("over after {lasted} s"),
+        | AlertName::SocketCleanupForced
+        | AlertName::RetentionStalled => format!("over after {lasted} s"),
     }
 }
 
@@ -445,6 +460,16 @@ fn circumstances(facts: &AlertFacts<'_>, memory: Memory) -> String {
 
 fn limit(facts: &AlertFacts<'_>) -> String {
     facts.limit_bytes.map(|limit| format!(" (limit {})", Mb(limit))).unwrap_or_default()
+}
+
+/// `empty_threads (118 rows wait)`, the first few.
+fn stalled(rules: &[(String, u64)]) -> String {
+    let named = rules.iter().take(NAMED_FAILURES).map(|(rule, rows)| match rows {
+        0 => rule.clone(),
+        rows => format!("{rule} ({rows} rows wait)"),
+    });
+    let more = if rules.len() > NAMED_FAILURES { ", ..." } else { "" };
+    named.collect::<Vec<_>>().join(", ") + more
 }
 
 fn failures(cleanup: &CleanupFact) -> String {

@@ -99,11 +99,15 @@ pub(super) async fn run(
         }
     };
     record.map_err(|error| match error {
-        CleanupError::ShutDown => {
-            Problem::unavailable("shutting-down", "Shutting down", error.to_string(), 5)
-        }
+        CleanupError::ShutDown => shutting_down(),
         _ => Problem::internal(error.to_string()),
     })
+}
+
+/// Nothing is begun any more.
+pub(super) fn shutting_down() -> Problem {
+    let detail = CleanupError::ShutDown.to_string();
+    Problem::unavailable("shutting-down", "Shutting down", detail, 5)
 }
 
 /// The command line tool names itself.

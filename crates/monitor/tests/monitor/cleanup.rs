@@ -1,10 +1,10 @@
 use http::{Method, StatusCode};
 use http_body_util::Full;
-use plimsoll_core::{CleanupLevel, MB, Plimsoll, Pruned};
+use plimsoll_core::{CleanupLevel, MB, Plimsoll, Pruned, RetentionOutcome};
 use plimsoll_testkit::{Answer as Does, RecordingPruner};
 use serde_json::json;
 
-use crate::support::{AGGRESSIVE, Answer, MEMORY, Server, local};
+use crate::support::{AGGRESSIVE, Answer, MEMORY, Server, local, rules};
 
 const CLEANUP: &str = r#"{"action":"cleanup"}"#;
 
@@ -147,4 +147,49 @@ async fn after_a_shutdown_cleanups_are_refused() {
     answer.problem(503, "shutting-down");
     assert_ne!(answer.header("retry-after"), "");
     assert_eq!(server.get(MEMORY).await.status(), StatusCode::OK, "the report stays");
+}
+
+#[tokio::test]
+async fn database_rules_run_before_memory_is_cleaned() {
+    let server = Server::start();
+    let rules = rules(&[RetentionOutcome::Ok, RetentionOutcome::Paused, RetentionOutcome::Refused]);
+    server.plimsoll.attach_retention(rules.clone()).unwrap();
+    let data = server.post(AGGRESSIVE, "").await.data();
+    assert_eq!(data["database"]["rules"][1]["outcome"], "paused");
+    assert_eq!(data["memory"]["cleanup"]["level"], "aggressive");
+    server.post(&format!("{AGGRESSIVE}?dryRun"), "").await.data();
+    // A cleanup of memory runs no database rule, whatever its level.
+    server.post(MEMORY, r#"{"action":"cleanup","level":"aggressive"}"#).await.data();
+    assert_eq!(rules.asked(), [false, true]);
+}
+
+#[tokio::test]
+async fn a_failed_rule_is_a_failure_that_tells_what_was_done() {
+    let server = Server::start();
+    let rules = rules(&[RetentionOutcome::Ok, RetentionOutcome::Failed]);
+    server.plimsoll.attach_retention(rules).unwrap();
+    let problem = server.post(AGGRESSIVE, "").await.problem(500, "database-rules-failed");
+    assert_eq!(problem["detail"], "1 of 2 database rules failed: rule_1");
+    assert_eq!(problem["report"]["database"]["rules"][1]["outcome"], "failed");
+    assert_eq!(problem["report"]["memory"]["cleanup"]["level"], "aggressive");
+    assert_eq!(server.plimsoll.cleanups(9).len(), 1, "memory was cleaned nevertheless");
+}
+
+#[tokio::test]
+async fn rules_that_all_run_elsewhere_are_a_conflict() {
+    let server = Server::start();
+    let rules = rules(&[RetentionOutcome::Elsewhere, RetentionOutcome::Elsewhere]);
+    server.plimsoll.attach_retention(rules).unwrap();
+    let problem = server.post(AGGRESSIVE, "").await.problem(409, "database-rules-elsewhere");
+    assert_eq!(problem["database"]["rules"][0]["outcome"], "skipped:elsewhere");
+    assert_eq!(server.plimsoll.cleanups(9).len(), 0);
+}
+
+#[tokio::test]
+async fn one_runner_holds_the_rules_of_a_process() {
+    let server = Server::start();
+    server.plimsoll.attach_retention(rules(&[])).unwrap();
+    assert!(server.plimsoll.attach_retention(rules(&[])).is_err());
+    server.plimsoll.shutdown().await;
+    server.post(AGGRESSIVE, "").await.problem(503, "shutting-down");
 }

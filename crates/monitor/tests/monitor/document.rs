@@ -2,13 +2,15 @@
 
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
-use plimsoll_core::{CleanupLevel, MB, Plimsoll, Pruned, Thresholds, alerts::FnSink};
+use plimsoll_core::{
+    CleanupLevel, MB, Plimsoll, Pruned, RetentionOutcome, Thresholds, alerts::FnSink,
+};
 use plimsoll_testkit::{Answer as Does, RecordingPruner};
 use serde_json::Value;
 
 use crate::{
     schema::check,
-    support::{Answer, MEMORY, STREAM, Server, local},
+    support::{Answer, MEMORY, STREAM, Server, local, rules},
 };
 
 async fn document(server: &Server) -> Value {
@@ -60,6 +62,8 @@ async fn eventful() -> (Server, String) {
         let registration = server.plimsoll.registry().register(name, RecordingPruner::new(does));
         std::mem::forget(registration);
     }
+    let rules = rules(&[RetentionOutcome::Ok, RetentionOutcome::Elsewhere]);
+    server.plimsoll.attach_retention(rules).unwrap();
     server.plimsoll.cleanup(CleanupLevel::Moderate).await.unwrap();
     server.script.set_rss(1_500 * MB);
     server.plimsoll.check().await.unwrap();

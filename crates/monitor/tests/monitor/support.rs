@@ -1,11 +1,20 @@
 //! A server in memory, and what it was asked.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Builder};
 use http_body_util::{BodyExt, Full};
-use plimsoll_core::{Clock, MB, Plimsoll, PlimsollBuilder, Thresholds};
+use plimsoll_core::{
+    Clock, MB, Plimsoll, PlimsollBuilder, RetentionOutcome, RetentionReport, RetentionRuleFigures,
+    RetentionRun, RetentionRunner, Thresholds,
+};
 use plimsoll_monitor::{Monitor, MonitorBody, MonitorRouteLayer, PeerAddr};
 use plimsoll_testkit::{ScriptHandle, ScriptedSource};
 use serde_json::Value;
@@ -152,4 +161,57 @@ impl Answer {
         }
         json
     }
+}
+
+/// Runs no database: answers what it was told to.
+pub(crate) struct Rules(Vec<RetentionRun>, Mutex<Vec<bool>>);
+
+impl Rules {
+    /// Each run that was asked for: whether it was a dry one.
+    pub(crate) fn asked(&self) -> Vec<bool> {
+        self.1.lock().unwrap().clone()
+    }
+}
+
+impl RetentionRunner for Rules {
+    fn report(&self) -> RetentionReport {
+        let mut report = RetentionReport::default();
+        report.database = "sqlite".to_owned();
+        report.rules = self.0.iter().map(figures).collect();
+        report
+    }
+
+    fn run(
+        self: Arc<Self>,
+        dry_run: bool,
+    ) -> Pin<Box<dyn Future<Output = Vec<RetentionRun>> + Send>> {
+        self.1.lock().unwrap().push(dry_run);
+        Box::pin(std::future::ready(self.0.clone()))
+    }
+
+    fn stop(&self) {}
+
+    fn stopped(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn figures(run: &RetentionRun) -> RetentionRuleFigures {
+    let mut figures = RetentionRuleFigures::default();
+    figures.rule.clone_from(&run.rule);
+    figures.backlog = Some(3);
+    figures.deleted_total = 2;
+    figures.last = Some(run.clone());
+    figures
+}
+
+/// A runner of rules that end so, named `rule_0` and on.
+pub(crate) fn rules(outcomes: &[RetentionOutcome]) -> Arc<Rules> {
+    let runs = outcomes.iter().enumerate().map(|(at, outcome)| {
+        let mut run = RetentionRun::default();
+        run.rule = format!("rule_{at}");
+        run.outcome = *outcome;
+        run
+    });
+    Arc::new(Rules(runs.collect(), Mutex::default()))
 }
