@@ -25,7 +25,7 @@ impl Entry {
         // Up before down, so that nobody who adds the two misses one.
         inner.counts.closing.fetch_add(1, Relaxed);
         inner.counts.open.fetch_sub(1, Relaxed);
-        inner.counts.transports[self.meta.transport.index()].fetch_sub(1, Relaxed);
+        inner.counts.transports[self.transport().index()].fetch_sub(1, Relaxed);
         inner.rooms.leave_all(self.id, &rooms);
         inner.note_event("closing", self.id, Some(cause.as_str().to_owned()));
         tracing::debug!(connection = self.id, cause = cause.as_str(), "connection closing");

@@ -58,7 +58,6 @@ impl Connection {
         Self { entry, hold }
     }
 
-    #[cfg_attr(not(any(feature = "axum", feature = "tungstenite")), expect(dead_code))]
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }
@@ -75,7 +74,7 @@ impl Connection {
 
     /// How it is carried.
     pub fn transport(&self) -> Transport {
-        self.entry.meta.transport
+        self.entry.transport()
     }
 
     /// Whether the closing has not begun.

@@ -17,7 +17,7 @@ use crate::{
     hook::Hook,
     inner::Inner,
     message::Message,
-    meta::ConnectionMeta,
+    meta::{ConnectionMeta, Transport},
     outbox::{Charge, Outbox, OutboxLimits, SendError, Sent},
     slots::Slot,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     opened_at: &'static Location<'static>,
     /// Milliseconds from `opened` to the last message in either direction.
     active_ms: AtomicU64,
+    /// How it is carried now: Socket.IO changes that.
+    transport: AtomicU8,
     /// What the application holds for it, as it has said.
     held_bytes: AtomicU64,
     /// The phase of `body`, to be read without its lock.
@@ -97,9 +99,11 @@ impl Entry {
         surcharge: Option<Surcharge>,
         slot: Slot,
     ) -> Arc<Self> {
+        let transport = AtomicU8::new(meta.transport.number());
         Arc::new(Self {
             id,
             meta,
+            transport,
             inner: Arc::clone(inner),
             outbox: Outbox::new(),
             opened: Instant::now(),
@@ -121,6 +125,25 @@ impl Entry {
 
     pub(crate) fn is_open(&self) -> bool {
         self.phase.load(Ordering::Acquire) == OPEN
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        Transport::of_number(self.transport.load(Ordering::Relaxed))
+    }
+
+    /// Notes another transport, also among those that are counted.
+    #[cfg_attr(not(feature = "socketioxide"), expect(dead_code))]
+    pub(crate) fn set_transport(&self, transport: Transport) {
+        // Under the lock: a closing takes the connection out of the counts.
+        let body = self.body();
+        if body.phase != OPEN {
+            return;
+        }
+        let before = self.transport.swap(transport.number(), Ordering::Relaxed);
+        let counts = &self.inner.counts.transports;
+        counts[transport.index()].fetch_add(1, Ordering::Relaxed);
+        counts[Transport::of_number(before).index()].fetch_sub(1, Ordering::Relaxed);
+        drop(body);
     }
 
     pub(crate) fn cause(&self) -> Option<CloseCause> {
@@ -363,7 +386,7 @@ impl Entry {
     }
 
     pub(crate) fn figures(&self, now: Instant) -> SocketFigures {
-        let mut figures = SocketFigures::new(self.id, self.meta.transport.as_str());
+        let mut figures = SocketFigures::new(self.id, self.transport().as_str());
         figures.peer = self.meta.peer.as_deref().map(str::to_owned);
         let (messages, bytes) = self.outbox.depth();
         figures.queued_messages = messages as u64;

@@ -50,10 +50,13 @@
 //! |---|---|---|
 //! | `axum` | no | `axum::upgrade`: WebSockets of axum |
 //! | `tungstenite` | no | `tungstenite::accept`: WebSockets of tokio-tungstenite |
+//! | `socketioxide` | no | `socketio::track`: Socket.IO, over polling and WebSockets, in all namespaces |
 //!
-//! The minimum supported Rust version is the workspace's `rust-version`.
+//! The minimum supported Rust version is the workspace's `rust-version`; with the feature
+//! `socketioxide` it is that crate's, 1.94.
 #![forbid(unsafe_code)]
 
+mod admission;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod builder;
@@ -73,14 +76,20 @@ mod registry;
 mod report;
 mod rooms;
 mod slots;
+#[cfg(feature = "socketioxide")]
+pub mod socketio;
+mod sse;
 mod task;
+#[cfg(feature = "tungstenite")]
+pub mod tungstenite;
 mod wave;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tungstenite"))]
 mod wire;
 
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tungstenite"))]
 pub use self::wire::Session;
 pub use self::{
+    admission::{AdmissionBody, AdmissionFuture, Handshake, SocketAdmission, SocketAdmissionLayer},
     builder::{BuildError, ConnectionRegistryBuilder},
     cause::CloseCause,
     connection::{Connection, HeldBytes, Hold, WeakConnection},
@@ -92,4 +101,5 @@ pub use self::{
     pruners::{CloseIdle, CloseLargest},
     refused::Refused,
     registry::{Admitted, Broadcast, ConnectionRegistry, ShutdownReport},
+    sse::ConnectionBody,
 };

@@ -36,6 +36,15 @@ impl Transport {
     pub(crate) fn index(self) -> usize {
         self as usize
     }
+
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(crate) fn of_number(number: u8) -> Self {
+        let all = [Self::WebSocket, Self::SocketIo, Self::Polling, Self::Sse];
+        all.into_iter().find(|transport| transport.number() == number).unwrap_or(Self::Other)
+    }
 }
 
 /// What is known of a connection when it is made. Little on purpose: it lives as long as the

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{cause::CloseCause, entry::millis, limits::SocketLimits};
 
@@ -18,6 +21,8 @@ pub(super) struct Liveness {
     /// Milliseconds from `started` to the last frame.
     heard_ms: AtomicU64,
     frames: AtomicU64,
+    /// Rung for the watch with each frame.
+    frame: Notify,
     /// Whether nothing is read since the handler takes nothing.
     blocked: AtomicBool,
     /// Rung for the one that writes.
@@ -32,6 +37,7 @@ impl Liveness {
             pong_deadline: limits.pong_deadline,
             heard_ms: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            frame: Notify::new(),
             blocked: AtomicBool::new(false),
             ping_due: Notify::new(),
         }
@@ -40,6 +46,7 @@ impl Liveness {
     pub(super) fn heard(&self) {
         self.heard_ms.store(millis(self.started.elapsed()), Relaxed);
         self.frames.fetch_add(1, Relaxed);
+        self.frame.notify_one();
     }
 
     pub(super) fn blocked(&self, blocked: bool) {
@@ -60,13 +67,61 @@ impl Liveness {
             }
             let frames = self.frames.load(Relaxed);
             self.ping_due.notify_one();
-            tokio::time::sleep(self.pong_deadline).await;
-            if self.frames.load(Relaxed) == frames {
-                return match self.blocked.load(Relaxed) {
-                    true => CloseCause::Stalled,
-                    false => CloseCause::PingTimeout,
-                };
+            let deadline = Instant::now() + self.pong_deadline;
+            // The bell may have kept a ring from before the ping.
+            while self.frames.load(Relaxed) == frames {
+                if timeout_at(deadline, self.frame.notified()).await.is_err() {
+                    return match self.blocked.load(Relaxed) {
+                        true => CloseCause::Stalled,
+                        false => CloseCause::PingTimeout,
+                    };
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_answered_by_a_ping_at_twenty_seconds_and_given_up_at_forty() {
+        let liveness = Liveness::new(&SocketLimits::chat());
+        let start = Instant::now();
+        let pinged = async {
+            liveness.ping_due.notified().await;
+            start.elapsed()
+        };
+        let (cause, pinged) = tokio::join!(liveness.watch(), pinged);
+        assert_eq!((pinged, start.elapsed()), (20 * SECOND, 40 * SECOND));
+        assert_eq!(cause, CloseCause::PingTimeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_heard_is_an_answer_and_the_silence_counts_anew() {
+        let liveness = Liveness::new(&SocketLimits::chat());
+        let start = Instant::now();
+        let peer = async {
+            tokio::time::sleep(10 * SECOND).await;
+            liveness.heard();
+            liveness.ping_due.notified().await;
+            let pinged = start.elapsed();
+            tokio::time::sleep(19 * SECOND).await;
+            liveness.heard();
+            pinged
+        };
+        let (_, pinged) = tokio::join!(liveness.watch(), peer);
+        // Heard at 10, pinged at 30, heard at 49, pinged at 69, given up at 89.
+        assert_eq!((pinged, start.elapsed()), (30 * SECOND, 89 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_not_read_is_no_dead_peer() {
+        let liveness = Liveness::new(&SocketLimits::chat());
+        liveness.blocked(true);
+        assert_eq!(liveness.watch().await, CloseCause::Stalled);
     }
 }
