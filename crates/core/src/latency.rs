@@ -11,9 +11,13 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     pruner::{CleanupLevel, Holding, PruneError, PruneRequest, Pruned, Pruner},
+    registry::{CleanupRegistry, Registration},
     routes::{MOST_ROUTES, OTHER_ROUTE},
+    units::allocation_bytes,
 };
 
+/// The pruner's name among the actions of a cleanup.
+const PRUNER: &str = "performance_metrics";
 /// Durations kept of each route, the newest: a 99th percentile needs at least 100.
 const WINDOW: usize = 256;
 
@@ -52,6 +56,11 @@ impl LatencyWindows {
         let full = windows.len() >= MOST_ROUTES;
         let name = if full { OTHER_ROUTE } else { route };
         windows.entry(name.into()).or_default().record(took);
+    }
+
+    /// Registers it under its name, `performance_metrics`.
+    pub fn register(&self, registry: &CleanupRegistry) -> Registration {
+        registry.register(PRUNER, self.clone())
     }
 
     /// Sums up every route, ordered by name.
@@ -176,7 +185,10 @@ fn holding(windows: &HashMap<Box<str>, Window>) -> (u64, u64) {
     let table = windows.capacity() * size_of::<(Box<str>, Window)>();
     let content: usize = windows
         .iter()
-        .map(|(route, window)| route.len() + window.micros.capacity() * size_of::<u32>())
+        .map(|(route, window)| {
+            allocation_bytes(route.len())
+                + allocation_bytes(window.micros.capacity() * size_of::<u32>())
+        })
         .sum();
     let entries: usize = windows.values().map(|window| window.micros.len()).sum();
     (entries as u64, (table + content) as u64)

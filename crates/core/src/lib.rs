@@ -48,6 +48,7 @@ mod cancel;
 mod clock;
 mod engine;
 pub mod env;
+mod errors;
 mod evaluate;
 mod events;
 mod growth;
@@ -87,6 +88,7 @@ pub use self::{
     builder::{PlimsollBuilder, StartError},
     clock::Clock,
     engine::{CleanupError, CleanupTicket, DEFAULT_PRUNER_DEADLINE},
+    errors::{ErrorEntry, ErrorLog},
     events::{Event, EventKind, Heard, Listener},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
@@ -127,6 +129,6 @@ pub use self::{
         ABOVE_LIMIT_RATIO, DEFAULT_CRITICAL_BYTES, DEFAULT_CRITICAL_RATIO, DEFAULT_WARNING_BYTES,
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,
     },
-    units::{DurationError, MB, SizeError, parse_millis, parse_size, whole_mb},
+    units::{DurationError, MB, SizeError, allocation_bytes, parse_millis, parse_size, whole_mb},
     watchlist::{Attribute, Attributed, WatchTerms},
 };

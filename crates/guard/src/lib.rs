@@ -3,7 +3,8 @@
 //! [`MemoryGuardLayer`] is for HTTP and gRPC: a refused request is answered at once, never
 //! reaches the inner service, and its body is not read. With
 //! [`charging_bodies`](MemoryGuardLayer::charging_bodies) it also charges bodies of unknown length
-//! as they arrive. [`AdmissionLayer`] is for any other service: there a refusal is an error.
+//! as they arrive. [`AdmissionLayer`] is for any other service: there a refusal is an error. And [`JournalLayer`] remembers how
+//! long requests took and what went wrong, in collections that a cleanup takes from.
 //!
 //! **What it protects:** the process, from the memory of requests. Bytes are reserved before a
 //! request reaches the inner service and held until its response body is dropped, so slow
@@ -50,6 +51,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `axum` | requests are counted by axum's matched path template |
+//! | `tracing` | `TracedErrors`: errors that are logged go into the error log as well |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
@@ -61,10 +63,13 @@ mod config;
 mod error;
 mod future;
 mod generic;
+mod journal;
 mod layer;
 mod service;
 mod state;
 
+#[cfg(feature = "tracing")]
+pub use self::journal::TracedErrors;
 pub use self::{
     body::{MemoryGuardBody, MemoryGuardBodyError},
     charging::{
@@ -75,6 +80,7 @@ pub use self::{
     error::AdmissionError,
     future::MemoryGuardFuture,
     generic::{AdmissionFuture, AdmissionLayer, AdmissionService},
+    journal::{Journal, JournalFuture, JournalLayer, JournalService},
     layer::MemoryGuardLayer,
     service::MemoryGuard,
 };

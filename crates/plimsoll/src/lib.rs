@@ -36,7 +36,7 @@
 //! # Features
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `guard` | yes | `MemoryGuardLayer`, `AdmissionLayer` |
+//! | `guard` | yes | `MemoryGuardLayer`, `AdmissionLayer`, `JournalLayer` |
 //! | `monitor` | yes | `MonitorRouteLayer` |
 //! | `axum` | yes | routes by axum's matched path, peers by axum's connection info |
 //! | `prometheus` | yes | Prometheus text at `GET /metrics` |
@@ -45,6 +45,8 @@
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
+//! | `socketio` | no | `sockets::socketio`: Socket.IO of socketioxide as such connections |
+//! | `tracing` | no | `TracedErrors`: what is logged as an error, in the error log |
 //! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
@@ -63,11 +65,14 @@ pub use plimsoll_alloc as alloc;
 #[cfg(any(feature = "lru", feature = "moka", feature = "quick-cache"))]
 pub use plimsoll_caches as caches;
 pub use plimsoll_core::*;
+#[cfg(feature = "tracing")]
+pub use plimsoll_guard::TracedErrors;
 #[cfg(feature = "guard")]
 pub use plimsoll_guard::{
     AdmissionError, AdmissionLayer, AdmissionService, ChargedBody, ChargedBodyError, ChargingGuard,
-    ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, MemoryGuard,
-    MemoryGuardBody, MemoryGuardBodyError, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
+    ChargingGuardBody, ChargingGuardFuture, ChargingGuardLayer, GuardConfig, Journal,
+    JournalFuture, JournalLayer, JournalService, MemoryGuard, MemoryGuardBody,
+    MemoryGuardBodyError, MemoryGuardFuture, MemoryGuardLayer, RequestHead,
 };
 #[cfg(feature = "monitor")]
 pub use plimsoll_monitor::{
@@ -90,11 +95,12 @@ pub mod prelude {
     pub use crate::{Access, MonitorRouteLayer};
     #[cfg(feature = "guard")]
     pub use crate::{
-        AdmissionLayer, ChargingGuardLayer, GuardConfig, MemoryGuard, MemoryGuardLayer,
+        AdmissionLayer, ChargingGuardLayer, GuardConfig, Journal, JournalLayer, MemoryGuard,
+        MemoryGuardLayer,
     };
     pub use crate::{
-        AlertSink, Attribute as _, BoundedRing, CleanupLevel, CleanupRegistry, LatencyWindows, MB,
-        MemoryMetric, MemoryReading, MemorySource, Plimsoll, PressureLevel, Priority, PruneError,
-        PruneRequest, Pruned, Pruner, Registration, Start as _, Thresholds,
+        AlertSink, Attribute as _, BoundedRing, CleanupLevel, CleanupRegistry, ErrorLog,
+        LatencyWindows, MB, MemoryMetric, MemoryReading, MemorySource, Plimsoll, PressureLevel,
+        Priority, PruneError, PruneRequest, Pruned, Pruner, Registration, Start as _, Thresholds,
     };
 }

@@ -9,6 +9,7 @@ mod charging;
 mod cost;
 mod generic;
 mod hosts;
+mod journal;
 mod readiness;
 mod reservation;
 mod support;
