@@ -39,9 +39,7 @@ impl FromStr for Location {
                 .parse()
                 .map(|options| Self::Postgres(Box::new(options)))
                 .map_err(|error: sqlx::Error| InvalidLocation::Postgres(error.to_string())),
-            Some((scheme, _)) => {
-                Err(InvalidLocation::Scheme(scheme.chars().take(32).collect()))
-            }
+            Some((scheme, _)) => Err(InvalidLocation::Scheme(scheme.chars().take(32).collect())),
             None if text.is_empty() => Err(InvalidLocation::Empty),
             None if text == "memory" => Ok(Self::Memory),
             None => Ok(Self::File(text.into())),
