@@ -29,23 +29,23 @@ impl Running {
     fn start() -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
         command.args(["--listen", "127.0.0.1:0"]).env("RUST_LOG", "off");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut running = Self(child);
         let mut first = String::new();
-        let stdout = running.0.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut first).unwrap();
+        let stdout = running.0.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut first).expect("it tells its address");
         let address = first.trim_start_matches("chat:").trim().trim_start_matches("http://");
         (running, address.trim_end_matches('/').to_owned())
     }
 
     fn terminate(&self) {
         let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill runs").success());
     }
 
     async fn ended(&mut self) -> ExitStatus {
         loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.0.try_wait().expect("a child can be waited for") {
                 return status;
             }
             sleep(Duration::from_millis(20)).await;
@@ -74,7 +74,8 @@ async fn close_code(socket: &mut Socket) -> Option<u16> {
 async fn status(address: &str, path: &str) -> Option<StatusCode> {
     // A connection for each question, as probes have it.
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let request = Request::get(format!("http://{address}{path}")).body(Empty::new()).unwrap();
+    let request =
+        Request::get(format!("http://{address}{path}")).body(Empty::new()).expect("a request");
     client.request(request).await.ok().map(|answer| answer.status())
 }
 
