@@ -16,6 +16,14 @@ fmt:
 chat *args:
     cargo run -p chat -- {{ args }}
 
+# The dashboard's files, after a change in crates/monitor/assets/src
+pack:
+    cargo run -p plimsoll-monitor --example pack
+
+# The README's pictures of the dashboard
+screenshot:
+    cargo run -p plimsoll-tests --example screenshot
+
 # Cost of the guard per request
 bench *args:
     cargo bench -p plimsoll-guard --bench admission {{ args }}

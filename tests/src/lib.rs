@@ -20,8 +20,8 @@ mod stream;
 mod wait;
 
 pub use self::{
-    cgroup::memory_group,
     browser::Browser,
+    cgroup::memory_group,
     chat::{Chat, chat_command},
     cli::{Ran, plimsoll, plimsoll_command},
     http::{Answer, Http},

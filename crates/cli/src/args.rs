@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Aggressive(AggressiveArgs),
     /// Watch the server on the full screen, and act on it; `?` shows the keys
     Watch,
+    /// List the alerts; try the sinks, silence a rule, or resolve an alert
+    Alerts(AlertsArgs),
     /// Check the set-up; each finding comes with its fix
     Doctor,
     /// Print a completion script
@@ -152,6 +154,24 @@ pub(crate) struct ThresholdsArgs {
     pub(crate) values: Vec<String>,
 }
 
+/// Options of `alerts`; one at a time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AlertsArgs {
+    /// Send a test notification to every sink and say how each fared; exit 7 if one failed
+    #[arg(long, conflicts_with_all = ["silence", "resolve"])]
+    pub(crate) test: bool,
+    /// Hold back the notifications of a rule, such as MemoryWarning; needs --for
+    #[arg(long, value_name = "NAME", requires = "span", conflicts_with = "resolve")]
+    pub(crate) silence: Option<String>,
+    /// How long, at most 24h, after which it ends by itself; 0s ends a silence now
+    #[arg(id = "span", long = "for", value_name = "DURATION", requires = "silence",
+          value_parser = silence)]
+    pub(crate) span: Option<Duration>,
+    /// Resolve an alert by its id; it comes back once its condition has cleared and returned
+    #[arg(long, value_name = "ID")]
+    pub(crate) resolve: Option<String>,
+}
+
 /// Options of `aggressive`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AggressiveArgs {
@@ -165,6 +185,10 @@ pub(crate) struct AggressiveArgs {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_millis(1))
+}
+
+fn silence(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::ZERO)
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -178,7 +178,7 @@ impl Client {
         }
         let (status, text) = answer.map_err(|error| self.to_failure(error, timeout, changes))?;
         let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
-        if !status.is_success() {
+        if !status.is_success() && !tells_what_it_did(&text) {
             return Err(refusal(status, text, is_json));
         }
         if !is_json {
@@ -271,6 +271,13 @@ fn io_reason(error: &io::Error) -> String {
         ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Whether a failure carries the report of work of which some failed: that is shown like any
+/// other report.
+fn tells_what_it_did(text: &str) -> bool {
+    let problem: Problem = serde_json::from_str(text).unwrap_or_default();
+    problem.report.is_some_and(|report| report.failed_of_total().0 > 0)
 }
 
 fn foreign(url: &str, what: &str) -> Failure {

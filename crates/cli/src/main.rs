@@ -8,6 +8,7 @@
 //! plimsoll thresholds 1500,2500   show or change the two thresholds
 //! plimsoll aggressive             database rules, then the aggressive cleanup
 //! plimsoll watch                  the full screen: chart, routes, alerts, cleanups, and keys to act
+//! plimsoll alerts                 what is wrong, and who is told; `--test`, `--silence`, `--resolve`
 //! plimsoll doctor                 check the set-up, each finding with its fix
 //! plimsoll completions bash       a completion script
 //! ```

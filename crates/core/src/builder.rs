@@ -428,6 +428,7 @@ impl PlimsollBuilder {
             totals: Mutex::default(),
             evaluator: Mutex::new(evaluator),
             latest: Mutex::new(Latest::default()),
+            leak: Mutex::default(),
             cancelling: Mutex::default(),
         })
     }

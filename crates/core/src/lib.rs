@@ -51,6 +51,7 @@ pub mod env;
 mod errors;
 mod evaluate;
 mod events;
+mod forecast;
 mod growth;
 mod history;
 mod kernel_events;
@@ -90,6 +91,7 @@ pub use self::{
     engine::{CleanupError, CleanupTicket, DEFAULT_PRUNER_DEADLINE},
     errors::{ErrorEntry, ErrorLog},
     events::{Event, EventKind, Heard, Listener},
+    forecast::{Forecast, LeakForecast},
     history::Sample,
     latency::{LatencyWindows, RouteLatency},
     ledger::{Cost, Refusal, RefusalReason, Reservation, Surcharge},

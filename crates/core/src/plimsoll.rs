@@ -15,6 +15,7 @@ use crate::{
     engine::{CleanupError, CleanupTicket},
     env::EnvSettings,
     events::{Event, Listener},
+    forecast::Forecast,
     history::Sample,
     level::PressureLevel,
     meter::AllocationMeter,
@@ -167,6 +168,7 @@ impl Plimsoll {
             cooldown: Cooldown { remaining_ms: saturating_millis(cooldown) },
             cleanup_history,
             alerts: shared.alerts.active(),
+            forecast: shared.forecast(),
             guard: self.guard_figures(),
             sockets,
             retention: shared.retention.get().map(|runner| runner.report()),
@@ -304,6 +306,11 @@ impl Plimsoll {
     /// The newest cleanups, newest first; 50 are kept.
     pub fn cleanups(&self, most: usize) -> Vec<CleanupRecord> {
         self.shared.history.cleanups(most)
+    }
+
+    /// Where memory is going, as of at most 10 s ago; `None` in the first 20 min.
+    pub fn forecast(&self) -> Option<Forecast> {
+        self.shared.forecast()
     }
 
     /// The alerts: which are active, what was, silences and sinks.

@@ -41,6 +41,9 @@ const REST_PER_WORK: u32 = 4;
 /// Not healthy and nobody gave anything back: tried this often, doubling while futile.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// ... and at critical, where everybody is refused and the allocator does not tell what it holds
+/// unused: whoever lets go of memory outside all requests is noticed by nothing else.
+const LONGEST_BLIND_RETRY: Duration = Duration::from_secs(1);
 /// Once pressure is over, what is still held unused is given back after this much rest, until a
 /// pass returns too little.
 const SETTLING_REST: Duration = Duration::from_secs(1);
@@ -55,10 +58,15 @@ const HEAP_COST_SHARE: u32 = 1_000;
 /// Whether enough of the resident set is held unused for a scheduled pass: over a quarter of it.
 /// Where that is not known there is a pass.
 pub(crate) fn is_worth_a_pass(reading: &MemoryReading) -> bool {
-    let Some((rss, heap)) = reading.rss_bytes.zip(reading.heap) else { return true };
-    // The allocator's own resident figure may count pages that it has given back.
-    let held = heap.resident_bytes.min(rss).saturating_sub(heap.allocated_bytes);
+    let Some((rss, held)) = reading.rss_bytes.zip(held_unused(reading)) else { return true };
     held.saturating_mul(RETAINED_PARTS) > rss
+}
+
+/// Bytes that are resident in the allocator and not the program's; `None` where that is not known.
+pub(crate) fn held_unused(reading: &MemoryReading) -> Option<u64> {
+    let (rss, heap) = reading.rss_bytes.zip(reading.heap)?;
+    // The allocator's own resident figure may count pages that it has given back.
+    Some(heap.resident_bytes.min(rss).saturating_sub(heap.allocated_bytes))
 }
 
 /// Decides when a release under load is due. Pure.
@@ -77,6 +85,10 @@ pub(crate) struct ReleasePace {
     /// Requests in flight at the last pass: when most of them have ended, whatever they held is
     /// free, declared or not.
     in_flight: u64,
+    /// The least that the allocator held unused since the last pass began: what is more by now was
+    /// let go of since.
+    unused: u64,
+    ended: Duration,
 }
 
 impl ReleasePace {
@@ -90,12 +102,16 @@ impl ReleasePace {
             near: false,
             futile: false,
             in_flight: 0,
+            unused: 0,
+            ended: Duration::ZERO,
         }
     }
 
     pub(crate) fn is_due(&mut self, now: Duration, pressure: Pressure) -> bool {
         let Pressure { usage, marks, level, seen } = pressure;
-        let Seen { given_back, in_flight } = seen;
+        let Seen { given_back, in_flight, unused } = seen;
+        let let_go = unused.map_or(0, |bytes| bytes.saturating_sub(self.unused));
+        self.unused = unused.map_or(self.unused, |bytes| bytes.min(self.unused));
         let mostly_ended = in_flight < self.in_flight && in_flight <= self.in_flight / 2;
         let near = usage >= scaled(marks.warning_bytes(), FROM_WARNING_RATIO);
         self.unsettled |= near;
@@ -114,13 +130,22 @@ impl ReleasePace {
         }
         let headroom = marks.critical_bytes().saturating_sub(usage);
         let due = (headroom / OWED_HEADROOM_SHARE).clamp(LEAST_WORTHWHILE_BYTES, MOST_OWED_BYTES);
-        owed >= due || (level > PressureLevel::Healthy && (mostly_ended || now >= self.retry_at))
+        let blind = level == PressureLevel::Critical && unused.is_none();
+        let retry_at = match blind {
+            true => self.retry_at.min(self.ended + LONGEST_BLIND_RETRY),
+            false => self.retry_at,
+        };
+        owed >= due
+            || let_go >= due
+            || (level > PressureLevel::Healthy && (mostly_ended || now >= retry_at))
     }
 
     /// Notes a pass; `seen` is what the ledger said when it began.
     pub(crate) fn released(&mut self, ended: Duration, took: Duration, freed: u64, seen: Seen) {
         self.given_back = seen.given_back;
         self.in_flight = seen.in_flight;
+        self.unused = seen.unused.unwrap_or(0);
+        self.ended = ended;
         self.rested_at = ended + SHORTEST_REST.max(took * REST_PER_WORK);
         let futile = freed < LEAST_WORTHWHILE_BYTES;
         self.retry = if futile { (self.retry * 2).min(LONGEST_RETRY) } else { FIRST_RETRY };
@@ -147,6 +172,8 @@ pub(crate) struct Pressure {
 pub(crate) struct Seen {
     pub(crate) given_back: u64,
     pub(crate) in_flight: u64,
+    /// Bytes that the allocator holds and the program does not; `None` where it does not tell.
+    pub(crate) unused: Option<u64>,
 }
 
 /// What a release did, measured.
@@ -378,7 +405,12 @@ mod tests {
     }
 
     fn pressure(usage: u64, level: PressureLevel, given_back: u64, in_flight: u64) -> Pressure {
-        Pressure { usage, marks: marks(), level, seen: Seen { given_back, in_flight } }
+        Pressure { usage, marks: marks(), level, seen: seen(given_back, in_flight) }
+    }
+
+    /// An allocator that tells, and holds nothing unused.
+    fn seen(given_back: u64, in_flight: u64) -> Seen {
+        Seen { given_back, in_flight, unused: Some(0) }
     }
 
     const HEALTHY: PressureLevel = PressureLevel::Healthy;
@@ -399,12 +431,7 @@ mod tests {
     #[test]
     fn it_rests_four_times_as_long_as_it_worked() {
         let mut pace = ReleasePace::new();
-        pace.released(
-            Duration::from_secs(1),
-            Duration::from_millis(50),
-            30 * MB,
-            Seen { given_back: 40 * MB, in_flight: 0 },
-        );
+        pace.released(Duration::from_secs(1), Duration::from_millis(50), 30 * MB, seen(40 * MB, 0));
         let mut due =
             |ms| pace.is_due(Duration::from_millis(ms), pressure(299 * MB, HEALTHY, 60 * MB, 0));
         assert!(!due(1_199));
@@ -418,23 +445,52 @@ mod tests {
             pace.is_due(Duration::from_millis(ms), pressure(250 * MB, PressureLevel::Warning, 0, 0))
         };
         assert!(due(&mut pace, 0));
-        pace.released(Duration::ZERO, Duration::ZERO, 0, Seen { given_back: 0, in_flight: 0 });
+        pace.released(Duration::ZERO, Duration::ZERO, 0, seen(0, 0));
         assert!(!due(&mut pace, 499));
         assert!(due(&mut pace, 500));
-        pace.released(
-            Duration::from_millis(500),
-            Duration::ZERO,
-            0,
-            Seen { given_back: 0, in_flight: 0 },
-        );
+        pace.released(Duration::from_millis(500), Duration::ZERO, 0, seen(0, 0));
         assert!(!due(&mut pace, 1_499));
-        pace.released(
-            Duration::from_millis(1_500),
-            Duration::ZERO,
-            10 * MB,
-            Seen { given_back: 0, in_flight: 0 },
-        );
+        pace.released(Duration::from_millis(1_500), Duration::ZERO, 10 * MB, seen(0, 0));
         assert!(due(&mut pace, 1_750));
+    }
+
+    #[test]
+    fn what_was_let_go_of_outside_all_requests_is_given_back_as_soon_as_the_allocator_tells() {
+        let mut pace = ReleasePace::new();
+        let at = Duration::from_millis;
+        let holding = |unused| Seen { unused, ..Seen::default() };
+        let critical = |unused| Pressure {
+            seen: holding(unused),
+            ..pressure(310 * MB, PressureLevel::Critical, 0, 0)
+        };
+        // While all of it was in use, passes were futile ever more.
+        for turn in 0..8 {
+            pace.released(at(turn * 40_000), Duration::ZERO, 0, holding(Some(3 * MB)));
+        }
+        assert!(!pace.is_due(at(280_100), critical(Some(3 * MB))));
+        assert!(!pace.is_due(at(280_100), critical(Some(3_900_000))), "next to nothing");
+        assert!(pace.is_due(at(280_100), critical(Some(225 * MB))));
+        // A pass that brings nothing is not repeated for the same bytes ...
+        pace.released(at(280_200), Duration::ZERO, 0, holding(Some(225 * MB)));
+        assert!(!pace.is_due(at(281_300), critical(Some(225 * MB))));
+        // ... nor one that has brought them, before the allocator was asked again.
+        pace.released(at(290_000), Duration::ZERO, 200 * MB, holding(Some(225 * MB)));
+        assert!(!pace.is_due(at(290_011), critical(Some(225 * MB))));
+        assert!(!pace.is_due(at(290_020), critical(Some(25 * MB))));
+        assert!(pace.is_due(at(290_030), critical(Some(45 * MB))));
+    }
+
+    #[test]
+    fn at_critical_an_allocator_that_tells_nothing_is_asked_each_second() {
+        let mut pace = ReleasePace::new();
+        let at = Duration::from_millis;
+        let blind = |level| Pressure { seen: Seen::default(), ..pressure(310 * MB, level, 0, 0) };
+        for turn in 0..8 {
+            pace.released(at(turn * 40_000), Duration::ZERO, 0, Seen::default());
+        }
+        assert!(!pace.is_due(at(280_999), blind(PressureLevel::Critical)));
+        assert!(!pace.is_due(at(281_000), blind(PressureLevel::Warning)));
+        assert!(pace.is_due(at(281_000), blind(PressureLevel::Critical)));
     }
 
     #[test]
@@ -442,7 +498,7 @@ mod tests {
         let mut pace = ReleasePace::new();
         let at = Duration::from_secs;
         for turn in 0..10 {
-            pace.released(at(turn * 40), Duration::ZERO, 0, Seen { given_back: 0, in_flight: 60 });
+            pace.released(at(turn * 40), Duration::ZERO, 0, seen(0, 60));
         }
         let due = |pace: &mut ReleasePace, in_flight| {
             pace.is_due(at(361), pressure(350 * MB, PressureLevel::Critical, 0, in_flight))
@@ -460,20 +516,10 @@ mod tests {
         assert!(!due(&mut pace, 2_000, 100 * MB), "there was no pressure");
         assert!(!due(&mut pace, 3_000, 190 * MB));
         assert!(due(&mut pace, 3_001, 100 * MB));
-        pace.released(
-            Duration::from_millis(3_001),
-            Duration::ZERO,
-            50 * MB,
-            Seen { given_back: 0, in_flight: 0 },
-        );
+        pace.released(Duration::from_millis(3_001), Duration::ZERO, 50 * MB, seen(0, 0));
         assert!(!due(&mut pace, 4_010, 50 * MB), "at rest");
         assert!(due(&mut pace, 4_011, 50 * MB));
-        pace.released(
-            Duration::from_millis(4_011),
-            Duration::ZERO,
-            0,
-            Seen { given_back: 0, in_flight: 0 },
-        );
+        pace.released(Duration::from_millis(4_011), Duration::ZERO, 0, seen(0, 0));
         assert!(!due(&mut pace, 60_000, 50 * MB), "settled");
     }
 
@@ -488,7 +534,7 @@ mod tests {
             let given_back = step * 1_600_000;
             if pace.is_due(now, pressure(usage, HEALTHY, given_back, 40)) && step >= 100 {
                 passes += 1;
-                pace.released(now, Duration::from_millis(2), 0, Seen { given_back, in_flight: 40 });
+                pace.released(now, Duration::from_millis(2), 0, seen(given_back, 40));
             }
         }
         assert!((1..=8).contains(&passes), "{passes} passes in ten minutes that returned nothing");
@@ -499,7 +545,7 @@ mod tests {
         let mut pace = ReleasePace::new();
         let at = Duration::from_millis;
         assert!(pace.is_due(at(0), pressure(215 * MB, PressureLevel::Warning, 20 * MB, 30)));
-        let seen = Seen { given_back: 20 * MB, in_flight: 30 };
+        let seen = seen(20 * MB, 30);
         pace.released(at(3), at(3), 100 * MB, seen);
         let mut due =
             |ms, given_back| pace.is_due(at(ms), pressure(115 * MB, HEALTHY, given_back, 0));

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use crate::{
     alerts::AlertState,
+    forecast::Forecast,
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
-    retention::RetentionReport,
     sockets::SocketsReport,
+    retention::RetentionReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };
@@ -49,6 +50,8 @@ pub struct Report {
     pub cleanup_history: Vec<CleanupRecord>,
     /// Alerts that are pending or firing.
     pub alerts: Vec<AlertState>,
+    /// Where memory is going; `None` in the first 20 min.
+    pub forecast: Option<Forecast>,
     /// What the guard did.
     pub guard: GuardFigures,
     /// Sockets; `None` while no registry of them is attached.

@@ -103,6 +103,9 @@ pub struct RetentionRun {
     /// Keys of some rows that match, in a dry run.
     #[serde(default)]
     pub sample_keys: Vec<String>,
+    /// The longest that a transaction took, from beginning to commit. Not on the wire.
+    #[serde(skip)]
+    pub longest_batch: Duration,
 }
 
 /// How a rule's run ended.
@@ -172,3 +175,57 @@ const STALLED_INTERVALS: u64 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("database rules are attached already; give one runner all rules of a process")]
 pub struct RetentionAttached;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(backlog: Option<u64>, last_success: Option<u64>, failed: bool) -> RetentionReport {
+        let outcome = if failed { RetentionOutcome::Failed } else { RetentionOutcome::Ok };
+        let last = Some(RetentionRun { outcome, ..RetentionRun::default() });
+        let rule = RetentionRuleFigures {
+            rule: "r".to_owned(),
+            backlog,
+            last_success,
+            last,
+            ..RetentionRuleFigures::default()
+        };
+        RetentionReport { interval_ms: 1_000, rules: vec![rule], ..RetentionReport::default() }
+    }
+
+    #[test]
+    fn a_rule_is_stalled_after_three_intervals_with_rows_waiting() {
+        let s = Duration::from_secs;
+        // Backlog, last success in ms, failed, now in s (started at 10 s) -> stalled rows.
+        for (backlog, success, failed, now, rows) in [
+            (Some(5), Some(20_000), false, 23, None),
+            (Some(5), Some(20_000), false, 24, Some(5)),
+            (Some(0), Some(20_000), false, 99, None),
+            (Some(5), None, true, 13, None),
+            (Some(5), None, true, 14, Some(5)),
+            // Never counted: stalled only if that is because it fails.
+            (None, None, true, 14, Some(0)),
+            (None, None, false, 99, None),
+        ] {
+            let report = report(backlog, success, failed);
+            let stalled = report.stalled(s(10), s(now));
+            let expected: Vec<_> = rows.map(|rows| ("r", rows)).into_iter().collect();
+            assert_eq!(stalled, expected, "{backlog:?} {success:?} {failed} {now}");
+        }
+    }
+
+    #[test]
+    fn outcomes_have_one_word_each() {
+        for outcome in [
+            RetentionOutcome::Ok,
+            RetentionOutcome::Elsewhere,
+            RetentionOutcome::Stopped,
+            RetentionOutcome::Paused,
+            RetentionOutcome::Failed,
+            RetentionOutcome::Refused,
+        ] {
+            let json = serde_json::to_string(&outcome).unwrap();
+            assert_eq!(json, format!("\"{}\"", outcome.as_str()));
+        }
+    }
+}

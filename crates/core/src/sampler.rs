@@ -25,6 +25,9 @@ use crate::{
 const RETRY_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// Allocator figures may take at most this share of the time.
 const HEAP_COST_SHARE: u32 = 500;
+/// ... but are not left alone for longer: on a busy machine a thread that lost its turn while it
+/// read them would else have counted that as their cost, and they would stand still for minutes.
+const HEAP_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// ... and are not read more often than this, unless they decide.
 const HEAP_EVERY: Duration = Duration::from_millis(500);
 
@@ -174,7 +177,8 @@ impl Reader {
         }
         let figures = std::panic::catch_unwind(AssertUnwindSafe(|| heap.figures()));
         self.kept = figures.unwrap_or_default();
-        let rest = clock.now().saturating_sub(now) * HEAP_COST_SHARE;
+        let rest = clock.now().saturating_sub(now).saturating_mul(HEAP_COST_SHARE);
+        let rest = rest.min(HEAP_AT_LEAST_EVERY);
         let least = if self.heap_decides || asked { Duration::ZERO } else { HEAP_EVERY };
         self.heap_due = now + rest.max(least);
         self.kept
@@ -219,6 +223,7 @@ pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
 mod tests {
     use super::*;
     use crate::{
+        clock::Clock,
         evaluate::Evaluator,
         thresholds::{ThresholdOrigin, Thresholds},
         units::MB,
@@ -271,5 +276,27 @@ mod tests {
             let wait = Reader::new(Box::new(Watched), None, Some(metric)).watch(&evaluation);
             assert_eq!(wait == evaluation.watched_period, left, "{metric:?}");
         }
+    }
+
+    #[test]
+    fn a_reading_of_the_heap_that_lost_its_turn_does_not_silence_the_next_for_minutes() {
+        struct Preempted(Clock);
+        impl HeapSource for Preempted {
+            fn figures(&self) -> Option<HeapFigures> {
+                self.0.advance(Duration::from_secs(1));
+                Some(HeapFigures::new(self.0.now().as_secs() * MB, 100 * MB))
+            }
+        }
+        let clock = Clock::manual(Duration::ZERO);
+        let mut reader =
+            Reader::new(Box::new(Watched), Some(Arc::new(Preempted(clock.clone()))), None);
+        let mut allocated =
+            |clock: &Clock| reader.heap_figures(clock, false).map(|heap| heap.allocated_bytes / MB);
+        assert_eq!(allocated(&clock), Some(1));
+        // It took a second, a 500th of which would be eight minutes.
+        clock.advance(Duration::from_secs(8));
+        assert_eq!(allocated(&clock), Some(1));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(allocated(&clock), Some(11));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     env::EnvSettings,
     evaluate::{Evaluation, Evaluator, VERDICT_GRACE},
     events::{EventKind, Events},
+    forecast::{Forecast, LeakForecast},
     history::History,
     kernel_events::EventsGate,
     ledger::Ledger,
@@ -24,7 +25,7 @@ use crate::{
     reading::MemoryReading,
     record::CleanupRecord,
     registry::CleanupRegistry,
-    release::{Pressure, Releaser, Seen},
+    release::{Pressure, Releaser, Seen, held_unused},
     report::ThresholdChange,
     retention::RetentionRunner,
     sampler::SamplerGate,
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) totals: Mutex<CleanupTotals>,
     pub(crate) evaluator: Mutex<Evaluator>,
     pub(crate) latest: Mutex<Latest>,
+    pub(crate) leak: Mutex<LeakWatch>,
     pub(crate) cancelling: Mutex<CancelPace>,
 }
 
@@ -85,9 +87,26 @@ pub(crate) struct Latest {
     pub(crate) error: Option<String>,
 }
 
+/// What the worker knows of where memory goes.
+#[derive(Debug, Default)]
+pub(crate) struct LeakWatch {
+    pub(crate) watched: LeakForecast,
+    /// As of the last look, for report and alerts.
+    pub(crate) told: Option<Forecast>,
+}
+
 impl Shared {
     pub(crate) fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn leak(&self) -> MutexGuard<'_, LeakWatch> {
+        self.leak.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where memory was going when the worker last asked itself.
+    pub(crate) fn forecast(&self) -> Option<Forecast> {
+        self.leak().told
     }
 
     pub(crate) fn evaluator(&self) -> MutexGuard<'_, Evaluator> {
@@ -182,7 +201,11 @@ impl Shared {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        Seen { given_back: self.ledger.given_back_bytes(), in_flight: self.ledger.in_flight() }
+        Seen {
+            given_back: self.ledger.given_back_bytes(),
+            in_flight: self.ledger.in_flight(),
+            unused: held_unused(&self.latest().reading),
+        }
     }
 
     pub(crate) fn note_failed_reading(&self, error: &SourceError) {
@@ -282,6 +305,7 @@ impl Shared {
         self.history.bytes()
             + self.events.bytes()
             + self.alerts.bytes()
+            + self.leak().watched.bytes()
             + size_of::<Self>() as u64
             + size_of::<Ledger>() as u64
             + self.ledger.watchlist_bytes()

@@ -1,4 +1,5 @@
-//! The second thread: releases pages, keeps the history, judges the alerts, emits the metrics.
+//! The second thread: releases pages, keeps the history, judges the alerts, forecasts leaks, emits
+//! the metrics.
 //!
 //! Apart from the sampler, because a release takes as long as it takes; apart from the runtime,
 //! because all of this has to go on when that stalls. It is also who notices that the sampler
@@ -17,6 +18,8 @@ use crate::{
 };
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked anew where memory goes; figures for it are taken with each sample.
+const FORECAST_EVERY: Duration = Duration::from_secs(10);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Alerts are judged this often while anything is wrong ...
 const ALERTS_UNDER_PRESSURE: Duration = Duration::from_millis(250);
@@ -27,6 +30,7 @@ const ALERTS_AT_REST: Duration = Duration::from_secs(1);
 struct Agenda {
     sample: Duration,
     alerts: Duration,
+    forecast: Duration,
     upkeep: Duration,
     release: Option<Duration>,
     level: PressureLevel,
@@ -38,6 +42,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut agenda = Agenda {
         sample: Duration::ZERO,
         alerts: Duration::ZERO,
+        forecast: Duration::ZERO,
         upkeep: Duration::ZERO,
         release: shared.release_interval.map(|every| shared.clock.now() + every),
         level: PressureLevel::Healthy,
@@ -57,6 +62,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         if now >= agenda.sample {
             agenda.sample = now + SAMPLE_EVERY;
             take_sample(shared, now);
+            let asks = now >= agenda.forecast;
+            if asks {
+                agenda.forecast = now + FORECAST_EVERY;
+            }
+            watch_for_leaks(shared, now, asks);
             survive("metrics", || emit(shared, &mut cursor));
         }
         if now >= agenda.upkeep {
@@ -111,6 +121,22 @@ fn serve_releases(shared: &Shared, agenda: &mut Agenda, now: Duration) {
         || shared.seen(),
     );
     drop(scheduled);
+}
+
+fn watch_for_leaks(shared: &Shared, now: Duration, asks: bool) {
+    let critical = shared.evaluator().thresholds().marks.critical_bytes();
+    let (live, figure) = {
+        let latest = shared.latest();
+        let live = latest.reading.heap.map(|heap| heap.allocated_bytes);
+        (live, latest.evaluation.map(|evaluation| evaluation.figure))
+    };
+    // An old figure would look like memory that stands still.
+    let figure = figure.filter(|_| !shared.is_stalled());
+    let mut leak = shared.leak();
+    leak.watched.observe(now, live, figure, critical);
+    if asks {
+        leak.told = leak.watched.forecast(critical);
+    }
 }
 
 fn take_sample(shared: &Shared, now: Duration) {

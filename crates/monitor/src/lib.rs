@@ -1,4 +1,4 @@
-//! Monitoring routes of Plimsoll: JSON, event stream, OpenAPI, probes and Prometheus.
+//! Monitoring routes of Plimsoll: dashboard, JSON, event stream, OpenAPI, probes and Prometheus.
 //!
 //! [`MonitorRouteLayer`] answers a handful of paths itself and passes everything else on. It works
 //! under axum, tonic, bare hyper and whatever else speaks `tower::Service<http::Request<_>>`.
@@ -64,6 +64,13 @@
 //! | `GET /monitoring/` | the dashboard |
 //!
 //! [`MonitorRouteLayer`] tells how to move them; [`Access`] who may ask.
+//!
+//! # The dashboard
+//! Its files are part of the crate, 45 kB compressed, and it asks for nothing elsewhere. All its
+//! addresses are relative, so it works below any prefix and behind a proxy that adds one. With
+//! [`Access::Loopback`] it opens on this machine only; where tokens are taken its shell, which
+//! holds no figure, opens for everyone and asks for one. What a browser may do with it is told by
+//! a strict `Content-Security-Policy`.
 //!
 //! # Features
 //! | feature | default | what it adds |

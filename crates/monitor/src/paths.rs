@@ -151,7 +151,7 @@ impl Paths {
             Some("") => return Some(Route::DashboardRedirect),
             Some("/") => return Some(Route::Dashboard),
             Some(rest) => {
-                if let Some(file) = dashboard::file(rest.trim_start_matches('/')) {
+                if let Some(file) = dashboard::file(rest.strip_prefix('/').unwrap_or(rest)) {
                     return Some(Route::DashboardFile(file));
                 }
             }
@@ -332,6 +332,7 @@ mod tests {
             ("/monitoring", Some(Route::DashboardRedirect)),
             ("/monitoring/", Some(Route::Dashboard)),
             ("/monitoring/app.js", Some(Route::Unknown)),
+            ("/monitoring//licenses.txt", Some(Route::Unknown)),
             ("", None),
             ("/", None),
             ("*", None),

@@ -31,7 +31,7 @@
 //!
 //! **What it cannot see:** what a handler allocates beyond its declared cost until the next
 //! reading, unless [`alloc::Attributing`] is the program's allocator; and connections after an
-//! upgrade.
+//! upgrade, unless they are in a registry of the feature `sockets`.
 //!
 //! # Features
 //! | feature | default | what it adds |
@@ -45,13 +45,27 @@
 //! | `jemalloc` | no | release and heap figures of jemalloc, where the program has installed it |
 //! | `mimalloc` | no | release of mimalloc, where the program has installed it |
 //! | `sockets` | no | `sockets`: a registry of connections with deadlines and bounded queues; with `axum` its WebSockets |
-//! | `socketio` | no | `sockets::socketio`: Socket.IO of socketioxide as such connections |
 //! | `tracing` | no | `TracedErrors`: what is logged as an error, in the error log |
 //! | `lru`, `moka`, `quick-cache` | no | `caches`: such caches as pruners, with byte targets |
+//! | `retention-sqlite` | no | `retention`: database rules on SQLite, by sqlx; needs Rust 1.94 |
+//! | `retention-postgres` | no | `retention`: database rules on PostgreSQL, by sqlx; needs Rust 1.94 |
+//! | `socketioxide` | no | Socket.IO in that registry; needs Rust 1.94 |
+//! | `tungstenite` | no | WebSockets of tokio-tungstenite in that registry |
 //!
 //! The minimum supported Rust version is the workspace's `rust-version`.
 #![forbid(unsafe_code)]
 
+// Its pages use what several features add.
+#[cfg(all(
+    doctest,
+    feature = "alerts",
+    feature = "axum",
+    feature = "guard",
+    feature = "lru",
+    feature = "monitor",
+    feature = "sockets"
+))]
+mod guide;
 mod start;
 
 #[cfg(feature = "alerts-tls")]
@@ -80,6 +94,8 @@ pub use plimsoll_monitor::{
 };
 #[cfg(feature = "sockets")]
 pub use plimsoll_sockets as sockets;
+#[cfg(any(feature = "retention-sqlite", feature = "retention-postgres"))]
+pub use plimsoll_retention as retention;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;

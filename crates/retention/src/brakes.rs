@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     database::Database,
+    pace::LEAST_PAUSE,
     plan::{Cutoff, Plan},
 };
 
@@ -23,11 +24,13 @@ const SAMPLES: i64 = 5;
 pub(crate) struct Brakes {
     pub(crate) rows: u64,
     pub(crate) time: Duration,
+    /// Between two batches, at least.
+    pub(crate) pause: Duration,
 }
 
 impl Default for Brakes {
     fn default() -> Self {
-        Self { rows: MOST_ROWS, time: MOST_TIME }
+        Self { rows: MOST_ROWS, time: MOST_TIME, pause: LEAST_PAUSE }
     }
 }
 

@@ -71,6 +71,12 @@ impl RetentionBuilder {
     }
 
     #[cfg(test)]
+    pub(crate) fn scheduled(mut self) -> Self {
+        self.scheduled = true;
+        self
+    }
+
+    #[cfg(test)]
     pub(crate) fn brakes(mut self, brakes: Brakes) -> Self {
         self.brakes = brakes;
         self

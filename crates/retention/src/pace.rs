@@ -10,7 +10,7 @@ const LEAST: u32 = 50;
 const MOST: u32 = 5_000;
 /// A batch is to take this long: locks are not held for longer than people notice.
 const AIM: Duration = Duration::from_millis(200);
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Finds the batch size at which a batch takes [`AIM`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,10 @@ impl Pace {
     }
 }
 
-/// The wait after a batch, so that others get at least half of the time. `jitter` from 0 to 1
+/// The wait after a batch, at least `least`, so that others get at least half of the time. `jitter` from 0 to 1
 /// makes it up to half as long again: instances that began together drift apart.
-pub(crate) fn pause(took: Duration, jitter: f64) -> Duration {
-    took.max(LEAST_PAUSE).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
+pub(crate) fn pause(took: Duration, least: Duration, jitter: f64) -> Duration {
+    took.max(least).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 /// The wait from one run to the next: the interval by up to a fifth more or less.
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn pauses_are_as_long_as_batches_and_never_short() {
-        assert_eq!(pause(ms(10), 0.0), ms(50));
-        assert_eq!(pause(ms(300), 0.0), ms(300));
-        assert_eq!(pause(ms(300), 1.0), ms(450));
+        assert_eq!(pause(ms(10), LEAST_PAUSE, 0.0), ms(50));
+        assert_eq!(pause(ms(300), LEAST_PAUSE, 0.0), ms(300));
+        assert_eq!(pause(ms(300), LEAST_PAUSE, 1.0), ms(450));
         assert_eq!(stagger(ms(1_000), 0.0), ms(800));
         assert_eq!(stagger(ms(1_000), 1.0), ms(1_200));
     }

@@ -50,13 +50,18 @@ impl Plan {
     /// What names this rule among all that use the database.
     #[cfg(feature = "postgres")]
     pub(crate) fn lock_key(&self) -> i64 {
-        // FNV-1a: the same in every version of ours, so that old and new instances agree.
-        let name = format!("plimsoll-retention:{}:{}", self.full_table(), self.name);
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        hash.cast_signed()
+        lock_key(&self.full_table(), &self.name)
     }
+}
+
+/// FNV-1a, which is the same in every version of ours, so that old and new instances agree.
+#[cfg(feature = "postgres")]
+pub(crate) fn lock_key(table: &str, rule: &str) -> i64 {
+    let name = format!("plimsoll-retention:{table}:{rule}");
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
 }
 
 /// The moment before which rows are old: one for a whole run, by the database's clock.
@@ -74,6 +79,7 @@ impl Cutoff {
         (now > 0).then_some(Self { micros })
     }
 
+    #[cfg(any(feature = "postgres", test))]
     pub(crate) fn micros(self) -> i64 {
         self.micros
     }

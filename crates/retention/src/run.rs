@@ -170,6 +170,7 @@ impl<'a> RuleRun<'a> {
             let from = self.position.as_deref();
             let result = self.around.database.batch(self.plan, cutoff, from, rows).await;
             let took = self.around.clock.now().saturating_sub(started);
+            self.tally.longest_batch = self.tally.longest_batch.max(took);
             match result {
                 Ok(None) => return elsewhere(),
                 Ok(Some(batch)) => {
@@ -191,7 +192,8 @@ impl<'a> RuleRun<'a> {
                 }
                 Err(error) => return failed(&error),
             }
-            self.around.wait(pause(took, fastrand::f64())).await;
+            let least = self.around.brakes.pause;
+            self.around.wait(pause(took, least, fastrand::f64())).await;
         }
     }
 

@@ -12,8 +12,13 @@ use crate::{cause::CloseCause, entry::Entry, hook::Hook, inner::Inner};
 
 /// An aborted task ends at its next await point; one that has not ended by then blocks a thread.
 const ABORT_GRACE: Duration = Duration::from_millis(500);
-/// After a wave, closings are waited for that long, so that what they free can be released.
-const WAVE_SETTLES: Duration = Duration::from_secs(5);
+/// After a wave, closings are waited for at most so long, so that what they free can be released:
+/// a little more than the default deadline.
+const LONGEST_SETTLING: Duration = Duration::from_secs(17);
+/// How often they are looked at.
+const SETTLING_LOOK: Duration = Duration::from_millis(250);
+/// The least time between the releases of two waves.
+const BETWEEN_RELEASES: Duration = Duration::from_secs(10);
 
 impl Entry {
     /// Begins the closing, whose deadline counts from now whatever the cause. `false` when it
@@ -94,25 +99,37 @@ impl End {
     }
 }
 
-/// Takes a reading and releases pages once the closings of a wave have ended.
-pub(crate) async fn release_after_wave(registry: Weak<Inner>, plimsoll: Plimsoll) {
-    let settled = Instant::now() + WAVE_SETTLES;
-    while Instant::now() < settled {
-        tokio::time::sleep(WAVE_SETTLES / 20).await;
-        let Some(inner) = registry.upgrade() else { break };
-        if inner.counts.closing.load(Relaxed) == 0 {
-            break;
+/// Takes a reading and releases pages once the closings of a wave have ended; again if another
+/// wave came meanwhile. One task at a time does this, for the registry that knows it.
+pub(crate) async fn release_after_waves(registry: Weak<Inner>, plimsoll: Plimsoll) {
+    loop {
+        settled(&registry).await;
+        if plimsoll.is_shutting_down() {
+            return;
+        }
+        let _ = plimsoll.check().await;
+        // It reads, releases and measures; it prunes only where memory is short anyway. Its
+        // record is in the history.
+        match plimsoll.start_cleanup(CleanupLevel::Moderate, CleanupTrigger::Disconnect) {
+            Ok(cleanup) => drop(cleanup.finished().await),
+            Err(error) => tracing::debug!(%error, "no release after a mass disconnect"),
+        }
+        // A server whose clients come and go by the hundred is not to be released all the time.
+        tokio::time::sleep(BETWEEN_RELEASES).await;
+        if !registry.upgrade().is_some_and(|inner| inner.waves_go_on()) {
+            return;
         }
     }
-    drop(registry);
-    if plimsoll.is_shutting_down() {
-        return;
-    }
-    let _ = plimsoll.check().await;
-    // It reads, releases and measures; it prunes only where memory is short anyway. Its record
-    // is in the history.
-    match plimsoll.start_cleanup(CleanupLevel::Moderate, CleanupTrigger::Disconnect) {
-        Ok(cleanup) => drop(cleanup.finished().await),
-        Err(error) => tracing::debug!(%error, "no release after a mass disconnect"),
+}
+
+/// Waits until nothing closes any more, or for long enough.
+async fn settled(registry: &Weak<Inner>) {
+    let latest = Instant::now() + LONGEST_SETTLING;
+    while Instant::now() < latest {
+        tokio::time::sleep(SETTLING_LOOK).await;
+        let closing = registry.upgrade().map(|inner| inner.counts.closing.load(Relaxed));
+        if closing.is_none_or(|closing| closing == 0) {
+            return;
+        }
     }
 }

@@ -6,9 +6,11 @@ use std::{
     future::Future,
     panic::Location,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use plimsoll_core::Surcharge;
+use tokio::time::Instant;
 
 use crate::{
     cause::CloseCause,
@@ -185,6 +187,16 @@ impl Connection {
         next_queued(&self.entry).await
     }
 
+    /// Bytes that wait in the queue.
+    pub fn queued_bytes(&self) -> usize {
+        self.entry.outbox.depth().1
+    }
+
+    /// Time since anything was sent or received.
+    pub fn idle(&self) -> Duration {
+        self.entry.idle(Instant::now())
+    }
+
     /// Notes that something was sent or received, for transports that are no adapters of this
     /// crate; the idle time counts from the last of these.
     pub fn touch(&self) {
@@ -231,6 +243,11 @@ impl WeakConnection {
     /// The connection's number.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Time since anything was sent or received; zero when the connection is gone.
+    pub fn idle(&self) -> Duration {
+        self.entry.upgrade().map_or(Duration::ZERO, |entry| entry.idle(Instant::now()))
     }
 
     /// Whether the connection is there and its closing has not begun.

@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) gone: Notify,
     pub(crate) started: Instant,
     table: Mutex<Table>,
-    wave: Mutex<(Wave, Option<AbortHandle>)>,
+    wave: Mutex<WaveState>,
 }
 
 /// Gauges and totals, so that a report counts nothing.
@@ -68,6 +68,17 @@ pub(crate) struct Table {
     pub(crate) next_id: u64,
     /// Nothing is opened any more.
     pub(crate) shut: bool,
+}
+
+/// The wave that is counted, and the release that follows one.
+#[derive(Default)]
+struct WaveState {
+    wave: Wave,
+    /// Whether the task that releases is there.
+    releasing: bool,
+    /// Whether another wave came meanwhile.
+    again: bool,
+    task: Option<AbortHandle>,
 }
 
 /// What [`Inner`] is made of.
@@ -156,25 +167,39 @@ impl Inner {
         drop(left);
     }
 
+    fn wave(&self) -> MutexGuard<'_, WaveState> {
+        self.wave.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes a disconnect. If it completes a wave, a reading and a release follow once the
     /// memory is free.
     pub(crate) fn note_disconnect(self: &Arc<Self>) {
+        let Some(plimsoll) = &self.plimsoll else { return };
         let open = self.counts.open.load(Relaxed);
-        let mut wave = self.wave.lock().unwrap_or_else(PoisonError::into_inner);
-        if !wave.0.note(self.started.elapsed(), open) {
+        let mut state = self.wave();
+        if !state.wave.note(self.started.elapsed(), open) {
             return;
         }
-        drop(wave);
-        let Some(plimsoll) = self.plimsoll.clone() else { return };
-        let task =
-            self.runtime.spawn(crate::closing::release_after_wave(Arc::downgrade(self), plimsoll));
-        let mut wave = self.wave.lock().unwrap_or_else(PoisonError::into_inner);
-        // The one before has long ended: waves are told ten seconds apart.
-        wave.1 = Some(task.abort_handle());
+        if state.releasing {
+            state.again = true;
+            return;
+        }
+        state.releasing = true;
+        drop(state);
+        let releases = crate::closing::release_after_waves(Arc::downgrade(self), plimsoll.clone());
+        let task = self.runtime.spawn(releases);
+        self.wave().task = Some(task.abort_handle());
+    }
+
+    /// Whether another wave is to be released for; if not, the next one starts a new task.
+    pub(crate) fn waves_go_on(&self) -> bool {
+        let mut state = self.wave();
+        state.releasing = std::mem::take(&mut state.again);
+        state.releasing
     }
 
     pub(crate) fn abort_wave(&self) {
-        let task = self.wave.lock().unwrap_or_else(PoisonError::into_inner).1.take();
+        let task = self.wave().task.take();
         if let Some(task) = task {
             task.abort();
         }

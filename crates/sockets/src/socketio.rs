@@ -58,9 +58,11 @@ const PACKETS_BUFFERED: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 /// ... up to this.
 const LAST_RETRY: Duration = Duration::from_millis(320);
-/// A client that polls changes to a WebSocket soon or never.
-const TRANSPORT_LOOKS: u32 = 6;
-const TRANSPORT_LOOK: Duration = Duration::from_secs(5);
+/// A client that polls changes to a WebSocket soon or never: looked for after so long, and then
+/// twice as long each time ...
+const TRANSPORT_LOOK: Duration = Duration::from_millis(500);
+/// ... so many times, a minute in all.
+const TRANSPORT_LOOKS: u32 = 7;
 /// The event of a message that names none.
 const DEFAULT_EVENT: &str = "message";
 
@@ -186,17 +188,19 @@ async fn pump<A: Adapter>(entry: Arc<Entry>, socket: SocketRef<A>) {
             tokio::time::sleep(entry.inner.limits.close_grace.min(entry.inner.cleanup_timeout / 2)).await;
         } => {}
     }
-    // Already disconnected, or the buffer is full and the client is not reading: its pings end it.
-    let _ = socket.disconnect();
+    if socket.connected() {
+        // Fails where the buffer is full since the client does not read: its pings end it.
+        let _ = socket.disconnect();
+    }
 }
 
 /// Notes the change from polling to a WebSocket; never ends.
 async fn watch_transport<A: Adapter>(entry: &Entry, socket: &SocketRef<A>) {
-    for _ in 0..TRANSPORT_LOOKS {
+    for look in 0..TRANSPORT_LOOKS {
         if entry.transport() != Transport::Polling {
             break;
         }
-        tokio::time::sleep(TRANSPORT_LOOK).await;
+        tokio::time::sleep(TRANSPORT_LOOK * 2_u32.pow(look)).await;
         entry.set_transport(transport(socket));
     }
     std::future::pending().await

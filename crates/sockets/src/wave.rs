@@ -16,13 +16,11 @@ const FEWEST: u64 = 10;
 pub(crate) struct Wave {
     /// Whole seconds and the disconnects in each.
     buckets: VecDeque<(u64, u64)>,
-    /// When the last wave was reported.
-    reported: Option<Duration>,
 }
 
 impl Wave {
-    /// Notes a disconnect that leaves `open` connections; whether that makes a wave, which is
-    /// said once in 10 s.
+    /// Notes a disconnect that leaves `open` connections; whether that completes a wave, after
+    /// which the next one begins.
     pub(crate) fn note(&mut self, now: Duration, open: u64) -> bool {
         let second = now.as_secs();
         match self.buckets.back_mut() {
@@ -36,11 +34,10 @@ impl Wave {
         let gone: u64 = self.buckets.iter().map(|(_, count)| count).sum();
         let before = open.saturating_add(gone);
         let wave = gone >= MANY || gone >= FEWEST && gone >= before / SHARE_DIVISOR;
-        if !wave || self.reported.is_some_and(|at| now.saturating_sub(at) < WINDOW) {
-            return false;
+        if wave {
+            self.buckets.clear();
         }
-        self.reported = Some(now);
-        true
+        wave
     }
 }
 
@@ -79,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_wave_is_told_every_ten_seconds() {
-        assert_eq!(waves(2_500, 100_000, Duration::from_millis(10)), [100, 1_100, 2_100]);
+    fn the_next_wave_begins_where_one_was_told() {
+        assert_eq!(waves(250, 100_000, Duration::from_millis(10)), [100, 200]);
     }
 }

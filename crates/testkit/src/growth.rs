@@ -71,7 +71,26 @@ pub fn assert_no_growth_of(
 ///
 /// # Panics
 /// As [`assert_no_growth`] does.
-pub async fn assert_no_growth_async(
+pub async fn assert_no_growth_async(cycles: usize, tolerance_bytes: u64, work: impl AsyncFnMut()) {
+    assert_no_growth_of_async(rss_bytes, cycles, tolerance_bytes, work).await;
+}
+
+/// Like [`assert_no_growth_of`], awaiting each cycle before the next: of a server in another
+/// process, for instance, that each cycle sends requests to.
+///
+/// ```
+/// use plimsoll_testkit::assert_no_growth_of_async;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// assert_no_growth_of_async(|| 1_000, 50, 0, async || tokio::task::yield_now().await).await;
+/// # }
+/// ```
+///
+/// # Panics
+/// As [`assert_no_growth_of`] does.
+pub async fn assert_no_growth_of_async(
+    mut probe: impl FnMut() -> u64,
     cycles: usize,
     tolerance_bytes: u64,
     mut work: impl AsyncFnMut(),
@@ -79,7 +98,7 @@ pub async fn assert_no_growth_async(
     let mut samples = Samples::of(cycles);
     for _ in 0..cycles {
         work().await;
-        samples.push(rss_bytes());
+        samples.push(probe());
     }
     samples.check(tolerance_bytes);
 }

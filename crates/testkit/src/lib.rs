@@ -2,9 +2,13 @@
 //!
 //! [`ScriptedSource`] stands in for the machine, so a test can run out of memory without using any;
 //! [`RecordingPruner`] succeeds, fails, panics or hangs on request; [`ScriptedBody`] is a body whose
-//! every frame is written down; [`FixtureTree`] holds files for a reader; [`assert_no_growth`] finds
-//! what leaks; on Linux `MemoryGroup` puts a process where the kernel kills it for its memory.
-//! `ThrowawayPostgres` is a database server for the length of a test.
+//! every frame is written down; [`FixtureTree`] holds files for a reader; on Linux `MemoryGroup` puts a
+//! process where the kernel kills it for its memory; `ThrowawayPostgres` is a database server for the
+//! length of a test.
+//!
+//! [`assert_no_growth`] is for a service's own CI: it does the same again and again, and fails with the
+//! figures when memory climbs. [`assert_no_growth_of_async`] does it to a server in a process of its
+//! own, whose resident set the test reads.
 //!
 //! ```
 //! use plimsoll_core::{MemoryMetric, MemorySource};
@@ -50,7 +54,9 @@ pub use self::postgres::ThrowawayPostgres;
 pub use self::{
     body::{BodyProbe, ScriptedBody, ScriptedBodyError},
     fixture::FixtureTree,
-    growth::{assert_no_growth, assert_no_growth_async, assert_no_growth_of},
+    growth::{
+        assert_no_growth, assert_no_growth_async, assert_no_growth_of, assert_no_growth_of_async,
+    },
     pruner::{Answer, RecordingPruner},
     source::{ScriptHandle, ScriptedSource},
 };

@@ -7,9 +7,9 @@ use plimsoll::{
     StartError,
     env::EnvError,
     prelude::*,
+    retention::RetentionError,
     sockets::{BuildError, SocketAdmissionLayer},
 };
-use plimsoll_retention::RetentionError;
 
 use crate::{app::App, chaos::Chaos, db::Database, hold, retention, socket_io};
 

@@ -1,8 +1,10 @@
 //! The rules by which old rows go.
 
-use plimsoll::prelude::{Plimsoll, Registration};
-use plimsoll_retention::{
-    DatabaseConnections, Retention, RetentionBuilder, RetentionError, Rule, hours, unix_seconds,
+use plimsoll::{
+    prelude::{Plimsoll, Registration},
+    retention::{
+        DatabaseConnections, Retention, RetentionBuilder, RetentionError, Rule, hours, unix_seconds,
+    },
 };
 
 use crate::db::Link;

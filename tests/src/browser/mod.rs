@@ -165,8 +165,11 @@ impl Browser {
     /// # Panics
     /// Without such an element.
     pub async fn type_over(&self, css: &str, text: &str) {
-        self.run("document.querySelector(arguments[0]).select()", json!([css])).await;
-        self.keys(css, text).await;
+        let select =
+            "const field = document.querySelector(arguments[0]); field.focus(); field.select();";
+        self.run(select, json!([css])).await;
+        let keys: Vec<_> = text.chars().map(String::from).collect();
+        self.press(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
 
     /// Presses keys wherever the focus is.
@@ -222,9 +225,11 @@ impl Browser {
         let noted = noted.as_array().into_iter().flatten();
         let mut faults: Vec<_> = noted.map(|fault| fault.to_string()).collect();
         let log = self.call("se/log", json!({ "type": "browser" })).await;
-        // What a policy blocks is logged here too; refused requests are, and are no fault.
+        // What a policy blocks is logged here too. So are requests that were refused, which is no
+        // fault, and advice on how to read a canvas, which only tests do.
         let logged = log.as_array().into_iter().flatten();
-        let logged = logged.filter(|entry| entry["source"] != "network");
+        let logged =
+            logged.filter(|entry| entry["source"] != "network" && entry["source"] != "rendering");
         faults.extend(logged.map(|entry| entry["message"].to_string()));
         faults
     }
@@ -246,10 +251,19 @@ impl Browser {
     /// # Panics
     /// When the browser takes none.
     pub async fn picture(&self) -> Vec<u8> {
-        let metrics = self.devtools("Page.getLayoutMetrics", json!({})).await;
-        let size = &metrics["cssContentSize"];
-        let clip =
-            json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        self.picture_down_to("html").await
+    }
+
+    /// A picture of the page from its top to the end of an element and a little more, as PNG.
+    ///
+    /// # Panics
+    /// Without such an element, or when the browser takes none.
+    pub async fn picture_down_to(&self, css: &str) -> Vec<u8> {
+        let script = "const all = document.documentElement;
+            const end = document.querySelector(arguments[0]).getBoundingClientRect().bottom + scrollY;
+            return [all.scrollWidth, Math.min(all.scrollHeight, Math.ceil(end) + 8)];";
+        let size = self.run(script, json!([css])).await;
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
         let whole = json!({ "captureBeyondViewport": true, "clip": clip });
         let shot = self.devtools("Page.captureScreenshot", whole).await;
         driver::decoded(shot["data"].as_str().expect("a picture"))

@@ -93,7 +93,7 @@ async fn at_320_pixels_nothing_sticks_out() {
         let outside = format!(
             "[...document.querySelectorAll('body *')].filter((node) => {{
                 const box = node.getBoundingClientRect();
-                return box.width > 1 && (box.right > {width} + 1 || box.left < -1) && !node.closest('.unseen, .skip, svg, .scroll, thead');
+                return box.width > 1 && (box.right > {width} + 1 || box.left < -1) && !node.closest('.unseen, .skip, svg, thead');
             }}).map((node) => `${{node.tagName}}#${{node.id}}.${{node.className}}`)"
         );
         browser
@@ -206,7 +206,7 @@ async fn everything_is_reached_by_tab_and_seen_when_it_is() {
     // Each line once as a slider and once as a field.
     assert_eq!(reached.iter().filter(|name| *name == "warning").count(), 2, "{reached:?}");
     let names = browser
-        .value("[...document.querySelectorAll('main h2')].map((heading) => heading.textContent)")
+        .value("[...document.querySelectorAll('#panels h2')].map((heading) => heading.textContent)")
         .await;
     let panels = [
         "Status",
@@ -237,7 +237,7 @@ async fn pausing_holds_the_chart_and_nothing_else() {
     browser.click("#pause").await;
     browser.says("#chart-summary", "1.90 GB now").await;
     browser.click("#fit").await;
-    browser.until("document.querySelectorAll('.handle.beyond').length === 2").await;
+    browser.until("document.querySelectorAll('.handle.critical.beyond').length === 1").await;
     browser.screenshot("fit-to-usage").await;
     assert_no_faults(&browser).await;
 }

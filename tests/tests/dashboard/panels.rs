@@ -44,6 +44,7 @@ pub(crate) fn everything() -> Extra {
     Extra {
         report: json!({ "sockets": sockets, "retention": retention, "forecast": forecast }),
         snapshot: Value::Null,
+        flood: 0,
         answers: vec![("/monitoring/sockets", detail)],
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Extra {
     pub(crate) report: Value,
     /// Members of the first event of a stream, such as `samples`.
     pub(crate) snapshot: Value,
+    /// Samples that a stream brings after its first event, as fast as they are taken; the last one's
+    /// figure is 1.99 GB. None come after them.
+    pub(crate) flood: u64,
     /// Whole answers by the end of their path.
     pub(crate) answers: Vec<(&'static str, Value)>,
 }
@@ -188,10 +191,35 @@ async fn patched(State(extra): State<Arc<Mutex<Extra>>>, request: Request, next:
         return (head, Body::from(answer.to_string())).into_response();
     }
     if path.ends_with("/monitoring/stream") && head.status == StatusCode::OK {
+        if extra.flood > 0 {
+            return (head, flooded(body, extra.flood).await).into_response();
+        }
         let body = body.map_frame(move |frame| frame.map_data(|data| event(data, &extra)));
         return (head, Body::new(body)).into_response();
     }
     (head, body).into_response()
+}
+
+/// The first event of the stream, then samples, a second apart by their own account.
+async fn flooded(mut body: Body, samples: u64) -> Body {
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let text = str::from_utf8(&first).unwrap();
+    let snapshot: Value = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
+    let known = snapshot["samples"].as_array().unwrap().last();
+    let begin = known.map_or(1_767_868_200_000, |sample| sample["timestamp"].as_u64().unwrap());
+    let sample = move |index: u64| {
+        let figure = if index == samples { 1_990 } else { 1_400 + index % 400 };
+        let sample = json!({
+            "timestamp": begin + index * 1_000, "figure": figure * MB, "rss": figure * MB,
+            "heapUsed": 900 * MB, "limit": 4_000 * MB, "level": "healthy",
+            "reserved": 0, "inFlight": index % 7, "shed": index / 50,
+        });
+        Bytes::from(format!("event: sample\ndata: {sample}\n\n"))
+    };
+    let all = futures_util::stream::iter(std::iter::once(first).chain((1..=samples).map(sample)));
+    // Then silence, as on a server whose clock stands still.
+    let all = futures_util::StreamExt::chain(all, futures_util::stream::pending());
+    Body::from_stream(futures_util::StreamExt::map(all, Ok::<_, std::convert::Infallible>))
 }
 
 /// Each event of the stream is one frame.

@@ -108,7 +108,7 @@ async fn before_the_first_figures_there_are_skeletons() {
     browser.says("#link", "Connecting").await;
     browser.says("#status", "loading").await;
     assert_eq!(
-        browser.value("document.querySelector('main').getAttribute('aria-busy')").await,
+        browser.value("document.querySelector('#panels').getAttribute('aria-busy')").await,
         "true"
     );
     assert_eq!(browser.value("document.querySelector('#do-release').disabled").await, true);

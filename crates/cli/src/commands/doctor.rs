@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{MEMORY, fetch_report};
+use super::{MEMORY, alerts, fetch_report};
 use crate::{
     client::Client,
     exit::Exit,
@@ -10,8 +10,9 @@ use crate::{
     look::{Look, Mark},
     output::Output,
     render,
-    render::{Finding, findings},
+    render::{Finding, findings, outlook},
     text,
+    wire::Alerts,
 };
 
 /// An action that no server knows: whether the refusal is about the scope or about the action
@@ -20,7 +21,11 @@ const NO_ACTION: &str = "doctor";
 
 /// Runs `doctor`.
 pub(super) fn run(client: &Client, output: &mut Output) -> Result<Exit, Failure> {
-    let found = examine(client, &output.look);
+    // A server that cannot be asked is the one finding, and ends as every command does then.
+    let (found, unasked) = match examine(client, &output.look) {
+        Ok(found) => (found, None),
+        Err(failure) => (vec![unanswered(&failure)], Some(failure.exit())),
+    };
     let errors = found.iter().filter(|finding| finding.mark == Mark::Bad).count();
     let warnings = found.iter().filter(|finding| finding.mark == Mark::Fair).count();
     if output.json {
@@ -52,18 +57,16 @@ pub(super) fn run(client: &Client, output: &mut Output) -> Result<Exit, Failure>
             }
         })?;
     }
-    Ok(match (errors, warnings) {
+    let of_findings = match (errors, warnings) {
         (0, 0) => Exit::Done,
         (0, _) => Exit::Warning,
         _ => Exit::Critical,
-    })
+    };
+    Ok(unasked.unwrap_or(of_findings))
 }
 
-fn examine(client: &Client, look: &Look) -> Vec<Finding> {
-    let (reply, envelope, report) = match fetch_report(client) {
-        Ok(answer) => answer,
-        Err(failure) => return vec![unanswered(&failure)],
-    };
+fn examine(client: &Client, look: &Look) -> Result<Vec<Finding>, Failure> {
+    let (reply, envelope, report) = fetch_report(client)?;
     let mut found = vec![
         findings::server(&client.base().to_string(), &report, reply.waited),
         access(client),
@@ -74,7 +77,25 @@ fn examine(client: &Client, look: &Look) -> Vec<Finding> {
     found.extend(findings::guard(&report));
     found.push(findings::limit(&report));
     found.push(findings::cleanup(&report, look));
-    found
+    found.extend(outlook::retention(&report, envelope.timestamp.as_deref()));
+    found.push(outlook::forecast(&report));
+    found.extend(sinks(client));
+    Ok(found)
+}
+
+/// Who is told. `None` where the server does not tell, as one of an earlier release.
+fn sinks(client: &Client) -> Option<Finding> {
+    match client.get(alerts::ROUTE).and_then(|reply| reply.read::<Alerts>()) {
+        Ok(envelope) => outlook::alerts(&envelope.data.unwrap_or_default()),
+        Err(failure) => Some(Finding {
+            mark: Mark::Fair,
+            name: "alerts",
+            detail: format!("n/a: {failure}"),
+            help: failure
+                .help()
+                .or_else(|| Some("look for the reason in the server's log".to_owned())),
+        }),
+    }
 }
 
 /// The check that failed when there is no report: access if the server refused, else the server.

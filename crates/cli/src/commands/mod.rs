@@ -1,6 +1,7 @@
 //! One module a command: ask, render, choose the exit code.
 
 mod aggressive;
+mod alerts;
 mod cleanup;
 mod completions;
 mod doctor;
@@ -44,6 +45,7 @@ fn dispatch(args: &Args, output: &mut Output) -> Result<Exit, Failure> {
         Command::Thresholds(options) => thresholds::run(global, options, output),
         Command::Aggressive(options) => aggressive::run(global, options, output),
         Command::Watch => watch::run(global, output),
+        Command::Alerts(options) => alerts::run(global, options, output),
         Command::Doctor => doctor::run(&connect(global)?, output),
         Command::Completions { shell } => completions::run(*shell, output),
     }

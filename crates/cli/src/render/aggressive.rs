@@ -42,6 +42,9 @@ fn row(look: &Look, rule: &Rule, dry_run: bool) -> [String; 3] {
         let outcome = look.foreign(&words(rule.outcome.as_deref().unwrap_or_default()));
         notes.push(format!("{} {outcome}", look.mark(Mark::Bad).trim_end()));
     }
+    if let Some(word) = rule.waits() {
+        notes.push(look.foreign(word));
+    }
     if let Some(reprieved) = rule.reprieved.filter(|&rows| rows > 0) {
         notes.push(format!("{reprieved} reprieved"));
     }

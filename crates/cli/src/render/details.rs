@@ -2,7 +2,10 @@
 
 use crate::{
     look::Look,
-    render::table::{Align, table},
+    render::{
+        outlook::forecast_line,
+        table::{Align, table},
+    },
     text::{exact_megabytes, figure, megabytes},
     time::span,
     wire::{Guard, Report},
@@ -59,6 +62,7 @@ pub(crate) fn details(look: &Look, report: &Report) -> String {
         ),
         ("Guard", report.guard.as_ref().map_or_else(|| "n/a".to_owned(), |told| guard(look, told))),
         ("Alerts", alerts(look, report)),
+        ("Forecast", report.forecast.as_ref().map_or_else(|| "n/a".to_owned(), forecast_line)),
         ("Monitor's Own", exact(report.monitor.get("bytes").copied())),
     ];
     let rows = rows.map(|(name, value)| [format!("{name}:"), value]);

@@ -4,11 +4,13 @@
 //! server that is no number passes [`Look::foreign`](crate::look::Look::foreign).
 
 mod aggressive;
+mod alerts;
 mod cleanup;
 mod details;
 mod doctor;
 pub(crate) mod findings;
 mod monitor;
+pub(crate) mod outlook;
 mod report;
 mod table;
 mod thresholds;
@@ -17,6 +19,7 @@ mod thresholds;
 pub(crate) use self::report::freed;
 pub(crate) use self::{
     aggressive::{NO_RULES, question, rules},
+    alerts::{alerts, sinks_tested},
     cleanup::cleanup,
     details::details,
     doctor::{Finding, doctor},

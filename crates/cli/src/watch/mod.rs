@@ -18,6 +18,7 @@ mod keys;
 mod net;
 mod run;
 mod screen;
+mod seen;
 mod series;
 mod sse;
 mod state;

@@ -26,8 +26,9 @@ const ROUTES: &str = "/api/monitoring/routes";
 const STREAM: &str = "/api/monitoring/stream";
 const AGGRESSIVE: &str = "/api/cleanup/aggressive";
 const AGGRESSIVE_DRY_RUN: &str = "/api/cleanup/aggressive?dryRun=true";
-/// What a sample does not tell is asked for this often.
-const POLL_EVERY: Duration = Duration::from_secs(2);
+/// What a sample does not tell is asked for this often. Level and figure at the top are of one report,
+/// since those of a sample are of two moments: its level is the last, its figure the highest.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 /// A server that refused a stream is asked again after this.
 const STREAM_AGAIN: Duration = Duration::from_secs(3);
 /// A stream is opened anew this often, which loses nothing and finds out about one that is dead

@@ -91,3 +91,64 @@ fn give_back_on_panic(taken: Arc<AtomicBool>) {
         }
     }));
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::{env, io::Read as _};
+
+    use pty_process::blocking::{Command, open};
+    use rustix::termios::tcgetattr;
+
+    use super::*;
+
+    /// Set for the test that panics, so that nobody else runs it by accident.
+    const INSIDE: &str = "PLIMSOLL_TEST_IN_TERMINAL";
+
+    #[test]
+    #[ignore = "run by the test below, in a terminal of its own"]
+    fn takes_the_screen_and_panics() {
+        let Ok(who) = env::var(INSIDE) else { return };
+        let mut screen = Screen::take().unwrap();
+        screen
+            .draw(|buffer| buffer.set_string(0, 0, "drawn", ratatui::style::Style::new()))
+            .unwrap();
+        if who == "drawing" {
+            panic!("the drawing thread breaks");
+        }
+        let _ = thread::spawn(|| panic!("another thread breaks")).join();
+        unreachable!("the process ends with that thread");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_is_read_on_it() {
+        for (who, message) in
+            [("drawing", "the drawing thread breaks"), ("other", "another thread breaks")]
+        {
+            let (mut pty, pts) = open().unwrap();
+            pty.resize(pty_process::Size::new(40, 200)).unwrap();
+            let before = tcgetattr(&pts).unwrap();
+            let mut child = Command::new(env::current_exe().unwrap())
+                .args(["--exact", "watch::screen::tests::takes_the_screen_and_panics"])
+                .args(["--ignored", "--nocapture", "--test-threads=1"])
+                .env(INSIDE, who)
+                .env("TERM", "xterm-256color")
+                .spawn_borrowed(&pts)
+                .unwrap();
+            let status = child.wait().unwrap();
+            assert!(!status.success());
+            let now = tcgetattr(&pts).unwrap();
+            assert_eq!(now.local_modes, before.local_modes, "{who}");
+            // With both ends of the terminal gone, reading comes to an end.
+            drop(pts);
+            let mut written = Vec::new();
+            let _ = pty.read_to_end(&mut written);
+            let mut parser = vt100::Parser::new(40.try_into().unwrap(), 200.try_into().unwrap(), 0);
+            parser.process(&written);
+            let screen = parser.screen();
+            assert!(!screen.alternate_screen() && !screen.hide_cursor(), "{who}");
+            assert!(screen.contents().contains(message), "{who}: {}", screen.contents());
+            assert!(String::from_utf8_lossy(&written).contains("drawn"), "{who}");
+        }
+    }
+}

@@ -1,20 +1,18 @@
 //! Everything the screen knows, and how events change it. Pure: the time is handed in.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use super::{
     dialog::Dialog,
     event::{Effect, Event, Polled, Trouble},
-    series::Series,
+    seen::Seen,
 };
 use crate::{
     exit::Exit,
     render,
     text::{count, figure},
     time,
-    wire::{Aggressive, AlertLine, Live, Record, Route, Sample, Snapshot, ThresholdsChanged},
+    wire::{Aggressive, AlertLine, Live, Record, Sample, Snapshot, ThresholdsChanged},
 };
 
 /// Spans of the chart in milliseconds, shortest first.
@@ -24,8 +22,6 @@ const MINUTE: i64 = 60_000;
 pub(super) const STALE: i64 = 5_000;
 /// How long the last words of an action stay.
 const NOTICE_LIFE: i64 = 20_000;
-/// Rows kept of what can grow without bound at a hostile server.
-const MOST_ROWS: usize = 500;
 
 /// How the server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,27 +48,6 @@ pub(super) enum Panel {
 
 impl Panel {
     pub(super) const ALL: [Self; 3] = [Self::Routes, Self::Alerts, Self::Cleanups];
-}
-
-/// A route with its rates since the poll before.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RouteRow {
-    pub(super) route: Route,
-    /// Per second; `None` at the first sight.
-    pub(super) admitted_rate: Option<f64>,
-    pub(super) shed_rate: Option<f64>,
-}
-
-/// What is known of the server; all of it stands still while paused.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) live: Option<Live>,
-    pub(super) series: Series,
-    /// Newest first.
-    pub(super) cleanups: Vec<Record>,
-    pub(super) alerts: Vec<AlertLine>,
-    /// Largest first.
-    pub(super) routes: Vec<RouteRow>,
 }
 
 /// One line of news.
@@ -104,7 +79,6 @@ pub(super) struct State {
     stream_up: bool,
     /// Our clock, when the stream last said something of substance.
     streamed_at: i64,
-    routes_at: i64,
     pub(super) heard_at: i64,
 }
 
@@ -125,7 +99,6 @@ impl State {
             offsets: [0; 3],
             stream_up: false,
             streamed_at: i64::MIN / 2,
-            routes_at: 0,
             heard_at: 0,
         }
     }
@@ -200,31 +173,26 @@ impl State {
                 if let Some(live) = snapshot.report.and_then(Live::of) {
                     self.adopt(live, now);
                 }
-                self.seen.series.replace(&snapshot.samples);
-                self.seen.cleanups = snapshot.cleanups;
-                self.seen.cleanups.truncate(MOST_ROWS);
+                self.seen.restart_with(&snapshot.samples, snapshot.cleanups);
             }
             "sample" => {
                 if let Ok(sample) = serde_json::from_value::<Sample>(data) {
                     self.seen.series.push(&sample);
-                    if let Some(live) = &mut self.seen.live {
-                        live.report.take_status(&sample.level());
-                    }
                 }
             }
             "cleanup" => {
                 if let Ok(record) = serde_json::from_value::<Record>(data) {
-                    self.add_cleanup(record);
+                    self.seen.add_cleanup(record);
                 }
             }
             "alert" => {
                 if let Ok(alert) = serde_json::from_value::<AlertLine>(data) {
-                    self.turn_alert(alert);
+                    self.seen.turn_alert(alert);
                 }
             }
             "thresholds" => {
                 if let Ok(changed) = serde_json::from_value::<ThresholdsChanged>(data) {
-                    self.take_thresholds(&changed);
+                    self.seen.take_thresholds(&changed);
                 }
             }
             // A later release tells more.
@@ -265,80 +233,18 @@ impl State {
             let at = polled.server_now.unwrap_or(now);
             self.seen.series.add(at, figures.0, figures.1);
             // Oldest first, so that the newest ends up on top.
-            cleanups.into_iter().rev().for_each(|record| self.add_cleanup(record));
+            cleanups.into_iter().rev().for_each(|record| self.seen.add_cleanup(record));
         }
         if let Some(routes) = polled.routes {
-            self.take_routes(routes, now);
+            self.seen.take_routes(routes, now);
         }
     }
 
-    /// Takes over a report; another instance is another life of the server.
     fn adopt(&mut self, live: Live, now: i64) {
-        let before = self.seen.live.as_ref().and_then(|live| live.report.instance.clone());
-        if before.is_some() && before != live.report.instance {
-            self.seen.series.cut();
-            self.seen.routes.clear();
-            self.seen.cleanups.clear();
+        if let Some(name) = self.seen.adopt(live) {
             self.busy = None;
-            let name = live.report.instance.as_deref().unwrap_or("n/a");
             self.say(format!("the server was restarted: now {name}"), false, now);
         }
-        self.seen.alerts.clone_from(&live.parts.alerts);
-        self.seen.alerts.truncate(MOST_ROWS);
-        self.seen.live = Some(live);
-    }
-
-    fn add_cleanup(&mut self, record: Record) {
-        let known = self.seen.cleanups.iter().any(|known| known.timestamp == record.timestamp);
-        if !known {
-            self.seen.cleanups.insert(0, record);
-            self.seen.cleanups.truncate(MOST_ROWS);
-        }
-    }
-
-    fn turn_alert(&mut self, alert: AlertLine) {
-        self.seen.alerts.retain(|known| known.id != alert.id);
-        if alert.state.as_deref() != Some("resolved") {
-            self.seen.alerts.insert(0, alert);
-            self.seen.alerts.truncate(MOST_ROWS);
-        }
-    }
-
-    fn take_thresholds(&mut self, changed: &ThresholdsChanged) {
-        if let (Some(live), Some(thresholds)) = (&mut self.seen.live, &changed.thresholds) {
-            live.report.take_thresholds(thresholds.clone(), changed);
-        }
-    }
-
-    fn take_routes(&mut self, routes: Vec<Route>, now: i64) {
-        #[expect(clippy::cast_precision_loss, reason = "a poll's milliseconds")]
-        let seconds = (now - self.routes_at) as f64 / 1_000.0;
-        let before: HashMap<_, _> = std::mem::take(&mut self.seen.routes)
-            .into_iter()
-            .map(|row| (row.route.route.clone(), row.route))
-            .collect();
-        let rate = |then: Option<u64>, now: Option<u64>| {
-            #[expect(clippy::cast_precision_loss, reason = "requests between two polls")]
-            let grown = now?.checked_sub(then?)? as f64;
-            (seconds > 0.0).then(|| grown / seconds)
-        };
-        let mut rows: Vec<RouteRow> = routes
-            .into_iter()
-            .map(|route| {
-                let then = before.get(&route.route);
-                let admitted_rate = rate(then.and_then(|then| then.admitted), route.admitted);
-                let shed_rate = rate(then.and_then(|then| then.shed), route.shed);
-                RouteRow { route, admitted_rate, shed_rate }
-            })
-            .collect();
-        rows.sort_by_key(|row| {
-            let route = &row.route;
-            let sizes = (route.held_bytes(), route.in_flight, route.admitted);
-            (std::cmp::Reverse(sizes), route.route.clone())
-        });
-        rows.truncate(MOST_ROWS);
-        self.seen.routes = rows;
-        self.routes_at = now;
     }
 
     fn planned(&mut self, plan: Result<Aggressive, Trouble>, now: i64) {
@@ -380,7 +286,7 @@ impl State {
                     text = format!("{failed} of {total} actions failed: {text}");
                 }
                 if let Some(record) = done.cleanup {
-                    self.add_cleanup(record);
+                    self.seen.add_cleanup(record);
                 }
                 self.say(text, failed > 0, now);
             }
@@ -391,7 +297,7 @@ impl State {
     fn changed(&mut self, done: Result<ThresholdsChanged, Trouble>, now: i64) {
         match done {
             Ok(changed) => {
-                self.take_thresholds(&changed);
+                self.seen.take_thresholds(&changed);
                 self.dialog = Dialog::None;
                 let side = |name| {
                     let live = self.seen.live.as_ref();

@@ -139,9 +139,16 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// True if the rule failed.
+    /// True if the rule failed. One that another instance runs, that waits for memory or that a
+    /// shutdown ended did not.
     pub(crate) fn is_failure(&self) -> bool {
-        is_failure(self.outcome.as_deref())
+        is_failure(self.outcome.as_deref()) && self.waits().is_none()
+    }
+
+    /// Why it did less than it could, in the server's word.
+    pub(crate) fn waits(&self) -> Option<&str> {
+        let word = self.outcome.as_deref()?;
+        (matches!(word, "paused" | "stopped") || word.starts_with("skipped:")).then_some(word)
     }
 }
 

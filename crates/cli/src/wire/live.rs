@@ -1,9 +1,9 @@
-//! What only the full screen shows: the event stream, routes, sockets, retention, forecast.
+//! What only the full screen shows: the event stream, routes, sockets.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Record, Report, Status, lenient};
+use super::{Forecast, Record, Report, Retention, Status, lenient};
 
 /// The first event of a stream.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -106,46 +106,6 @@ pub(crate) struct Sockets {
     pub(crate) queued_messages: Option<u64>,
     #[serde(deserialize_with = "lenient::figure")]
     pub(crate) queued_bytes: Option<u64>,
-}
-
-/// Database rules.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct Retention {
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) running: Option<bool>,
-    /// Why it waits.
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) paused: Option<String>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) last_run: Option<i64>,
-    #[serde(deserialize_with = "lenient::list")]
-    pub(crate) rules: Vec<RetentionRule>,
-}
-
-/// One database rule in the report.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct RetentionRule {
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) rule: Option<String>,
-    #[serde(deserialize_with = "lenient::figure")]
-    pub(crate) backlog: Option<u64>,
-    /// True if there are at least as many.
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) backlog_capped: Option<bool>,
-}
-
-/// Where memory is going.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(crate) struct Forecast {
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) slope_bytes_per_second: Option<f64>,
-    #[serde(deserialize_with = "lenient::figure")]
-    pub(crate) critical_in_seconds: Option<u64>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) leak_suspected: Option<bool>,
 }
 
 /// `data` of the routes.

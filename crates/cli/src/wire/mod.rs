@@ -3,20 +3,22 @@
 //! These types are the tool's own: it must read servers of other releases, so every figure can be
 //! missing, members of the wrong type count as missing, and unknown members are ignored.
 
+mod alerts;
 mod cleanup;
 mod lenient;
 #[cfg(feature = "tui")]
 mod live;
+mod outlook;
 mod report;
 
 use serde::Deserialize;
 
 #[cfg(feature = "tui")]
-pub(crate) use self::live::{
-    AlertLine, Forecast, Live, Retention, Route, Routes, Sample, Snapshot, Sockets,
-};
+pub(crate) use self::live::{AlertLine, Live, Route, Routes, Sample, Snapshot, Sockets};
 pub(crate) use self::{
+    alerts::{AlertState, Alerts, SinkState, SinkTest, Tested},
     cleanup::{ActionResult, Aggressive, Record, Rule},
+    outlook::{Forecast, Retention, RetentionRule},
     report::{Guard, Report, Thresholds, ThresholdsChanged},
 };
 
@@ -28,7 +30,8 @@ pub(crate) struct Envelope<T> {
     pub(crate) timestamp: Option<String>,
     #[serde(default, deserialize_with = "lenient::member")]
     pub(crate) message: Option<String>,
-    #[serde(default, deserialize_with = "lenient::member")]
+    /// A failure in the middle of the work calls it `report`.
+    #[serde(default, alias = "report", deserialize_with = "lenient::member")]
     pub(crate) data: Option<T>,
 }
 
@@ -80,4 +83,7 @@ pub(crate) struct Problem {
     /// A failure in the middle of the work still tells what was done.
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) data: Option<Aggressive>,
+    /// The same, as the aggressive route says it when database rules failed.
+    #[serde(deserialize_with = "lenient::member")]
+    pub(crate) report: Option<Aggressive>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Record, Status, lenient};
+use super::{Forecast, Record, Retention, Status, lenient};
 use crate::text;
 
 /// `data` of the report.
@@ -40,6 +40,10 @@ pub(crate) struct Report {
     pub(crate) cleanup_history: Vec<Record>,
     #[serde(deserialize_with = "lenient::list")]
     pub(crate) alerts: Vec<Alert>,
+    #[serde(deserialize_with = "lenient::member")]
+    pub(crate) forecast: Option<Forecast>,
+    #[serde(deserialize_with = "lenient::member")]
+    pub(crate) retention: Option<Retention>,
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) guard: Option<Guard>,
     #[serde(deserialize_with = "lenient::member")]
@@ -178,14 +182,6 @@ impl Report {
         self.thresholds = Some(thresholds);
         if change.status.is_some() {
             self.status.clone_from(&change.status);
-        }
-    }
-
-    /// Takes over the level of a newer sample.
-    #[cfg(feature = "tui")]
-    pub(crate) fn take_status(&mut self, status: &Status) {
-        if *status != Status::Missing {
-            self.status = Some(status.word());
         }
     }
 

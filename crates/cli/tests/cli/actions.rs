@@ -1,5 +1,5 @@
 //! `cleanup`, `thresholds` and `aggressive`: what is sent, what is printed, how it ends.
-use crate::support::{Request, Server, dead, fixture, golden, ok, plimsoll, problem, run};
+use crate::support::{Answer, Request, Server, dead, fixture, golden, ok, plimsoll, problem, run};
 use serde_json::{Value, json};
 
 fn body(request: &Request) -> Value {
@@ -162,6 +162,41 @@ fn yes_deletes_without_a_question_and_tells_failed_rules() {
     assert_eq!(ran.stderr, "error: 1 of 4 actions failed\n");
     assert_eq!(server.requests().len(), 1);
     assert_eq!(server.requests()[0].line(), "POST /api/cleanup/aggressive");
+}
+
+/// What a server answers when a rule failed: a problem that holds the report.
+#[test]
+fn a_failure_that_tells_what_was_done_is_shown_like_a_report() {
+    let done: serde_json::Value = serde_json::from_str(&fixture("aggressive")).unwrap();
+    let problem = json!({
+        "success": false, "error": "Database rules failed", "title": "Database rules failed",
+        "type": "https://plimsoll.rs/problems/database-rules-failed", "status": 500,
+        "detail": "1 of 3 database rules failed: abandoned_room_participants",
+        "report": done["data"],
+    });
+    let server = Server::always(Answer::Json(500, problem.to_string()));
+    let ran = server.run(&["aggressive", "--yes"]);
+    assert_eq!((ran.code, ran.stdout), (Some(7), golden("aggressive")));
+    assert_eq!(ran.stderr, "error: 1 of 4 actions failed\n");
+}
+
+#[test]
+fn rules_that_wait_or_run_elsewhere_are_no_failures() {
+    let document = json!({"success": true, "data": {"dryRun": false, "database": {"rules": [
+        {"rule": "a", "deleted": 0, "outcome": "paused", "detail": "memory is critical"},
+        {"rule": "b", "deleted": 5, "outcome": "skipped:elsewhere"},
+        {"rule": "c", "deleted": 1, "outcome": "stopped"},
+    ]}}});
+    let ran = Server::always(ok(document.to_string())).run(&["aggressive", "--yes"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for line in ["paused (memory is critical)", "5 deleted  skipped:elsewhere", "stopped"] {
+        assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
+    }
+    let refused = json!({"success": true, "data": {"database": {"rules": [
+        {"rule": "a", "deleted": 0, "outcome": "refused", "detail": "601 of 1201 rows match"},
+    ]}}});
+    let ran = Server::always(ok(refused.to_string())).run(&["aggressive", "--yes"]);
+    assert_eq!(ran.code, Some(7), "somebody has to look at it");
 }
 
 #[test]

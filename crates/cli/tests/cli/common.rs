@@ -182,8 +182,15 @@ fn a_bad_command_line_is_a_usage_error() {
         &["report", "--url", "https://example.com"],
         &["report", "--token", "secret"],
         &["completions", "tcsh"],
-        &["watch"],
-        &["alerts"],
+        &["watch", "extra"],
+        &["alerts", "--silence", "MemoryWarning"],
+        &["alerts", "--for", "1h"],
+        &["alerts", "--silence", "MemoryWarning", "--for", "25h"],
+        &["alerts", "--silence", "MemoryWarning", "--for", "soon"],
+        &["alerts", "--test", "--resolve", "a-1"],
+        &["alerts", "--test", "--silence", "MemoryWarning", "--for", "1h"],
+        &["alerts", "--resolve", "../memory"],
+        &["alerts", "--resolve", ""],
     ] {
         let ran = run(plimsoll(arguments).env("PLIMSOLL_URL", &dead().url));
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");

@@ -2,13 +2,21 @@
 use crate::support::{Answer, Ran, Server, dead, fixture, ok, plimsoll, problem, run};
 use serde_json::Value;
 
+const NO_ALERTS: &str = r#"{"success":true,"data":{"active":[],"history":[],"silences":[],"sinks":[
+    {"name":"log","delivered":9,"failed":0,"dropped":0},{"name":"webhook","delivered":3,"failed":0,"dropped":0}]}}"#;
+
 /// A server whose report is `report`, and which answers the probe of the operate scope.
 fn server(report: String, probe: Answer) -> Server {
-    Server::start(
-        move |request, _| {
-            if request.method == "GET" { ok(report.clone()) } else { probe.clone() }
-        },
-    )
+    with_alerts(report, probe, ok(NO_ALERTS))
+}
+
+/// The same, with an answer of its own about alerts.
+fn with_alerts(report: String, probe: Answer, alerts: Answer) -> Server {
+    Server::start(move |request, _| match request.method.as_str() {
+        "GET" if request.target.ends_with("/alerts") => alerts.clone(),
+        "GET" => ok(report.clone()),
+        _ => probe.clone(),
+    })
 }
 
 fn unknown_action() -> Answer {
@@ -45,6 +53,8 @@ fn a_sound_server_passes_every_check() {
             "✅ release     glibc",
             "✅ limit       4000MB; warning 2000MB, critical 3000MB",
             "✅ cleanup     last 2025-01-08 10:25:00 freed 800MB; no failed actions",
+            "✅ forecast    none: it takes 20m of readings, and a server that makes one",
+            "✅ alerts      to log, webhook",
             "all checks passed",
         ]
     );
@@ -59,7 +69,10 @@ fn json_lists_the_checks() {
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&document["errors"], &document["warnings"]), (&Value::from(0), &Value::from(1)));
     let names: Vec<_> = document["checks"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
-    assert_eq!(names, ["server", "access", "memory", "release", "limit", "cleanup"]);
+    assert_eq!(
+        names,
+        ["server", "access", "memory", "release", "limit", "cleanup", "forecast", "alerts"]
+    );
 }
 
 #[test]
@@ -175,7 +188,7 @@ fn a_server_that_cannot_be_asked_is_the_only_finding() {
     let dead = dead();
     let url = dead.url.clone();
     let ran = run(plimsoll(&["doctor"]).env("PLIMSOLL_URL", &url));
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(11), ""));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), ""));
     assert_eq!(
         ran.stdout,
         format!(
@@ -184,8 +197,119 @@ fn a_server_that_cannot_be_asked_is_the_only_finding() {
         )
     );
     let ran = Server::always(problem(403, "not from here")).run(&["doctor"]);
-    assert_eq!(ran.code, Some(11));
+    assert_eq!(ran.code, Some(4));
     assert_eq!(line(&ran, "access"), "❌ access      not from here");
+}
+
+#[test]
+fn a_suspected_leak_is_a_finding_and_other_slopes_are_none() {
+    for (slope, seconds, leak, expected) in [
+        (
+            "250400.0",
+            "2400",
+            "true",
+            "⚠️ forecast    a leak is suspected: live memory rises by 250 kB a second over 20m 0s, critical in about 40m 0s at this rate",
+        ),
+        (
+            "250400.0",
+            "9000",
+            "false",
+            "✅ forecast    live memory rises by 250 kB a second over 20m 0s, critical in about 2h 30m at this rate",
+        ),
+        (
+            "-90000",
+            "null",
+            "false",
+            "✅ forecast    live memory falls by 90 kB a second over 20m 0s",
+        ),
+        ("12", "null", "false", "✅ forecast    live memory is steady over 20m 0s"),
+        ("\"much\"", "null", "null", "✅ forecast    n/a"),
+    ] {
+        let forecast = format!(
+            r#""forecast":{{"slopeBytesPerSecond":{slope},"criticalInSeconds":{seconds},"leakSuspected":{leak},"windowSeconds":1200,"method":"theil-sen"}},"alerts""#
+        );
+        let report = fixture("report").replace(r#""alerts""#, &forecast);
+        let ran = server(report.clone(), unknown_action()).run(&["doctor"]);
+        assert_eq!(line(&ran, "forecast"), expected);
+        assert_eq!(ran.code, Some(if leak == "true" { 10 } else { 0 }));
+        if leak == "true" {
+            assert!(help(&ran, "forecast").contains("plimsoll watch"), "{}", ran.stdout);
+        }
+        let shown = server(report, unknown_action()).run(&["report", "-v"]);
+        let words = expected.split_once("forecast    ").unwrap().1;
+        assert!(
+            shown.stdout.contains(&format!("  Forecast:          {words}\n")),
+            "{}",
+            shown.stdout
+        );
+    }
+}
+
+#[test]
+fn database_rules_that_fail_wait_or_fall_behind_are_findings() {
+    // The server's clock says 2025-01-08 10:30:00.
+    let retention = |paused: &str, rule: &str| {
+        let retention = format!(
+            r#""retention":{{"database":"sqlite","running":false,"paused":{paused},"intervalMs":300000,"lastRun":1736332080000,"nextRun":null,"rules":[{rule}]}}"#
+        );
+        fixture("report").replace(r#""retention":null"#, &retention)
+    };
+    let rule = |backlog: &str, success: &str, last: &str| {
+        format!(
+            r#"{{"rule":"empty_threads","olderThanSeconds":7200,"backlog":{backlog},"backlogCapped":false,"lastSuccess":{success},"deletedTotal":1,"reprievedTotal":0,"last":{last}}}"#
+        )
+    };
+    let fine = rule("0", "1736332080000", r#"{"outcome":"ok","detail":null}"#);
+    for (report, code, expected) in [
+        (retention("null", &fine), 0, "✅ retention   1 rule, last success 2m 0s ago, backlog 0"),
+        (
+            retention("null", &rule("null", "null", "null")),
+            0,
+            "✅ retention   1 rule, last run 2m 0s ago, backlog n/a",
+        ),
+        (
+            retention(r#""memory is critical""#, &fine),
+            10,
+            "⚠️ retention   1 rule, last success 2m 0s ago, backlog 0; paused: memory is critical",
+        ),
+        (
+            retention("null", &rule("7", "1736330000000", r#"{"outcome":"ok"}"#)),
+            10,
+            "⚠️ retention   1 rule, last success 36m 40s ago, backlog 7; empty_threads falls behind",
+        ),
+        (
+            retention("null", &rule("7", "null", r#"{"outcome":"refused","detail":"no key"}"#)),
+            10,
+            "⚠️ retention   1 rule, last run 2m 0s ago, backlog 7; empty_threads refused: no key",
+        ),
+    ] {
+        let ran = server(report, unknown_action()).run(&["doctor"]);
+        assert_eq!((line(&ran, "retention"), ran.code), (expected, Some(code)));
+        assert_eq!(code == 10, help(&ran, "retention").starts_with("   help: "), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn alerts_that_fire_and_sinks_that_fail_are_findings() {
+    let ran =
+        with_alerts(fixture("report"), unknown_action(), ok(fixture("alerts"))).run(&["doctor"]);
+    assert_eq!(ran.code, Some(10));
+    assert_eq!(
+        line(&ran, "alerts"),
+        "⚠️ alerts      to log, webhook; silenced: MemoryWarning; webhook: 1 failed, 0 dropped"
+    );
+    assert_eq!(help(&ran, "alerts"), "   help: `plimsoll alerts --test` says why");
+    let fires = fixture("alerts").replace(r#""failed":1"#, r#""failed":0"#);
+    let ran = with_alerts(fixture("report"), unknown_action(), ok(fires)).run(&["doctor"]);
+    assert!(line(&ran, "alerts").ends_with("; 2 firing: MemoryCritical, MemoryLeakSuspected"));
+    let log = r#"{"success":true,"data":{"sinks":[{"name":"log","delivered":1}]}}"#;
+    let ran = with_alerts(fixture("report"), unknown_action(), ok(log)).run(&["doctor"]);
+    assert_eq!(ran.code, Some(0));
+    assert!(line(&ran, "alerts").starts_with("✅ alerts      log only"), "{}", ran.stdout);
+    let ran = with_alerts(fixture("report"), unknown_action(), problem(404, "no such route"))
+        .run(&["doctor"]);
+    assert_eq!(line(&ran, "alerts"), "⚠️ alerts      n/a: no such route");
+    assert!(help(&ran, "alerts").starts_with("   help: "), "{}", ran.stdout);
 }
 
 #[test]

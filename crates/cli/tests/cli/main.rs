@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod actions;
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod doctor;
@@ -15,3 +17,8 @@ mod monitor;
 mod report;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+#[cfg(all(target_os = "linux", feature = "tui"))]
+mod terminal;
+#[cfg(test)]
+mod watch;

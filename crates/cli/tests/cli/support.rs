@@ -63,6 +63,12 @@ pub(crate) enum Answer {
     Json(u16, String),
     /// These bytes and nothing else.
     Raw(Vec<u8>),
+    /// These bytes, and then the connection stays open until the server ends.
+    #[cfg_attr(
+        not(all(target_os = "linux", feature = "tui")),
+        expect(dead_code, reason = "only the full screen reads a stream")
+    )]
+    Held(Vec<u8>),
     /// Closes the connection.
     Nothing,
     /// Keeps the connection open until the server ends.
@@ -126,6 +132,11 @@ impl Server {
                             .into_bytes()
                         }
                         Answer::Raw(bytes) => bytes,
+                        Answer::Held(bytes) => {
+                            let _ = stream.write_all(&bytes);
+                            open.push(stream);
+                            continue;
+                        }
                         Answer::Nothing => Vec::new(),
                         Answer::Silence => {
                             open.push(stream);

@@ -247,6 +247,7 @@ fn facts<'a>(shared: &Shared, cleanups: &'a [CleanupFact]) -> AlertFacts<'a> {
         thresholds.origin != ThresholdOrigin::Default && marks.any_above_limit(limit);
     facts.reading_age = shared.reading_age().unwrap_or_default();
     facts.stalled = shared.is_stalled();
+    facts.forecast = shared.forecast();
     facts.cleanups = cleanups;
     facts
 }

@@ -5,6 +5,7 @@ use std::{fmt, fmt::Write, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    forecast::Forecast,
     level::PressureLevel,
     pruner::{CleanupLevel, CleanupTrigger},
     reading::MemoryMetric,
@@ -67,6 +68,8 @@ pub enum AlertName {
     SamplerStalled,
     /// A threshold lies so near the limit that it can fire too late.
     ThresholdAboveLimit,
+    /// Live memory rises as a leak does, and will be critical by it.
+    MemoryLeakSuspected,
     /// Connections had to be removed at their deadline.
     SocketCleanupForced,
     /// A database rule has rows to delete and has not succeeded for three intervals.
@@ -75,7 +78,7 @@ pub enum AlertName {
 
 impl AlertName {
     /// Every rule. Critical stands before warning: the book needs it first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MemoryCritical,
         Self::MemoryWarning,
         Self::CleanupIneffective,
@@ -83,6 +86,7 @@ impl AlertName {
         Self::SheddingActive,
         Self::SamplerStalled,
         Self::ThresholdAboveLimit,
+        Self::MemoryLeakSuspected,
         Self::SocketCleanupForced,
         Self::RetentionStalled,
     ];
@@ -97,6 +101,7 @@ impl AlertName {
             Self::SheddingActive => "SheddingActive",
             Self::SamplerStalled => "SamplerStalled",
             Self::ThresholdAboveLimit => "ThresholdAboveLimit",
+            Self::MemoryLeakSuspected => "MemoryLeakSuspected",
             Self::SocketCleanupForced => "SocketCleanupForced",
             Self::RetentionStalled => "RetentionStalled",
         }
@@ -113,7 +118,8 @@ impl AlertName {
             | Self::SheddingActive
             | Self::ThresholdAboveLimit
             | Self::SocketCleanupForced
-            | Self::RetentionStalled => Severity::Warning,
+            | Self::RetentionStalled
+            | Self::MemoryLeakSuspected => Severity::Warning,
         }
     }
 
@@ -205,6 +211,8 @@ pub struct AlertFacts<'a> {
     pub reading_age: Duration,
     /// Whether the last good reading is too old to act on.
     pub stalled: bool,
+    /// Where memory is going, once that is known.
+    pub forecast: Option<Forecast>,
     /// The last cleanups, newest first; three are enough.
     pub cleanups: &'a [CleanupFact],
     /// The pruner that holds most, with its bytes, if known.
@@ -229,6 +237,7 @@ impl AlertFacts<'_> {
             sockets_forced: 0,
             reading_age: Duration::ZERO,
             stalled: false,
+            forecast: None,
             cleanups: &[],
             largest_pruner: None,
             stalled_rules: &[],
@@ -303,7 +312,10 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
     };
     match name {
         // Without a fresh reading the level is only the last one known.
-        AlertName::MemoryCritical | AlertName::MemoryWarning | AlertName::CleanupIneffective
+        AlertName::MemoryCritical
+        | AlertName::MemoryWarning
+        | AlertName::CleanupIneffective
+        | AlertName::MemoryLeakSuspected
             if facts.stalled =>
         {
             Verdict::Unknown
@@ -334,6 +346,9 @@ pub(super) fn judge<'a>(name: AlertName, facts: &AlertFacts<'a>, memory: Memory)
         AlertName::SheddingActive => holds(facts.shedding || facts.shed > 0, None),
         AlertName::SamplerStalled => holds(facts.stalled, None),
         AlertName::ThresholdAboveLimit => holds(facts.above_limit, None),
+        AlertName::MemoryLeakSuspected => {
+            holds(facts.forecast.is_some_and(|forecast| forecast.leak_suspected), None)
+        }
         AlertName::SocketCleanupForced => holds(facts.sockets_forced > 0, None),
         AlertName::RetentionStalled => holds(!facts.stalled_rules.is_empty(), None),
     }
@@ -399,6 +414,7 @@ pub(super) fn summary(
              MEMORY_CRITICAL_THRESHOLD lower, such as 70% and 85%",
             facts.limit_bytes.map(|limit| format!(" of {}", Mb(limit))).unwrap_or_default(),
         ),
+        AlertName::MemoryLeakSuspected => leak(facts),
         AlertName::SocketCleanupForced => "connections had to be removed at their deadline: what \
             they own does not end by itself; the log names the tasks and where they were spawned"
             .to_owned(),
@@ -431,11 +447,48 @@ pub(super) fn resolved_summary(
         ),
         AlertName::SamplerStalled => format!("memory readings are back after {lasted} s"),
         AlertName::SheddingActive => format!("no request refused any more, after {lasted} s"),
+        AlertName::MemoryLeakSuspected => {
+            format!("live memory rises no more, {} after {lasted} s", Figure(facts))
+        }
         AlertName::CleanupIneffective
         | AlertName::CleanupFailed
         | AlertName::ThresholdAboveLimit
         | AlertName::SocketCleanupForced
         | AlertName::RetentionStalled => format!("over after {lasted} s"),
+    }
+}
+
+fn leak(facts: &AlertFacts<'_>) -> String {
+    let mut text = format!("live memory rises as a leak does, {}", Figure(facts));
+    if let Some(forecast) = facts.forecast {
+        // Writing into a string cannot fail.
+        let _ = write!(
+            text,
+            ", by {} kB a second",
+            (forecast.slope_bytes_per_second / 1_000.0).round()
+        );
+        let _ = match forecast.critical_in_seconds {
+            Some(0) => write!(text, ", critical now"),
+            Some(seconds) => write!(text, ": critical in {} at this rate", About(seconds)),
+            None => Ok(()),
+        };
+    }
+    if let Some((pruner, bytes)) = facts.largest_pruner {
+        let _ = write!(text, "; {pruner} holds most ({})", Mb(bytes));
+    }
+    text.push_str("; look at the routes, sockets and pruners that hold more than an hour ago");
+    text
+}
+
+/// `about 40 min`: no more exact than a forecast is.
+struct About(u64);
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.div_ceil(60) {
+            minutes @ 0..=90 => write!(f, "about {minutes} min"),
+            minutes => write!(f, "about {} h", (minutes + 30) / 60),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ function bytes(value) {
   return `${scaled.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${name}`;
 }
 
+const tickBytes = (value) => bytes(value).replace(/([.,]\d*?)0+(?= )/, "$1").replace(/[.,](?= )/, "");
+
 const count = (value) => (isNumber(value) ? whole.format(value) : "n/a");
 
 function rate(value) {
@@ -117,10 +119,21 @@ function table(label, columns, rows, sort) {
   const body = rows.map((cells) => el("tr", { role: "row" }, cells.map((cell, index) =>
     el(columns[index].num ? "td.num" : "td", { role: "cell", "data-label": columns[index].name },
       cell instanceof Node ? cell : el("span", null, String(cell))))));
-  return el("div.scroll", { role: "region", "aria-label": label, tabindex: "0" },
+  const scroll = el("div.scroll", { role: "group", "aria-label": label, tabindex: "0" },
     el("table", { role: "table", "aria-label": label },
       el("thead", { role: "rowgroup" }, head), el("tbody", { role: "rowgroup" }, body)));
+  narrow.observe(scroll);
+  return scroll;
 }
+
+const narrow = new ResizeObserver((entries) => requestAnimationFrame(() => {
+  for (const { target } of entries) {
+    if (target.dataset.width === String(target.clientWidth)) continue;
+    target.dataset.width = target.clientWidth;
+    target.classList.remove("cards");
+    target.classList.toggle("cards", target.scrollWidth > target.clientWidth);
+  }
+}));
 
 const fact = (name, value, hint) => el("div.fact", null, el("dt", null, name), el("dd", null, value, hint ? el("span.quiet", null, hint) : null));
 const empty = (...words) => el("p.empty", null, ...words);
@@ -355,7 +368,7 @@ function leftEdge() {
 function chartSize() {
   const box = $("chart");
   const width = box.clientWidth;
-  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 640)) };
 }
 
 function chartOptions() {
@@ -372,7 +385,7 @@ function chartOptions() {
     scales: { x: { time: true, range: () => [leftEdge() / 1000, chart.until / 1000] }, y: { range: verticalRange } },
     axes: [
       { ...axis, space: 70, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock.format(new Date(tick * 1000)).slice(0, step < 60 ? 8 : 5)) },
-      { ...axis, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : bytes(tick))) },
+      { ...axis, space: 44, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : tickBytes(tick))) },
     ],
     series: [
       {},
@@ -640,7 +653,7 @@ function drawThresholds() {
     handle.classList.toggle("draft", draft[side] !== null);
     say(handle.querySelector(".tab-text"), `${side} ${bytes(value * MB)}${draft[side] === null ? "" : " (draft)"}`);
   }
-  const from = { default: "defaults", file: "from a file", env: "from the environment", environment: "from the environment", builder: "set by the program", api: "changed while running" }[report.thresholds?.source];
+  const from = { default: "defaults", file: "from a file", env: "from the environment", api: "set by the program or an operator" }[report.thresholds?.source];
   say($("thresholds-source"), from ?? plain(report.thresholds?.source ?? "", 40));
   $("apply").disabled = !steer || !isDraft();
   $("cancel").disabled = !isDraft();
@@ -673,7 +686,7 @@ async function applyDraft() {
   try {
     ownChange = "pending";
     const { message, data } = await post("monitoring/memory", { action: "updateThresholds", thresholds });
-    ownChange = `${data.thresholds.warning}/${data.thresholds.critical}`;
+    ownChange = ownChange === "seen" ? "" : `${data.thresholds.warning}/${data.thresholds.critical}`;
     draft.warning = draft.critical = null;
     takeThresholds(data.thresholds);
     sayThresholds(message);
@@ -700,7 +713,7 @@ function thresholdsChanged({ thresholds, previous }) {
   const isOwn = ownChange === words || ownChange === "pending";
   const isKnown = state.report && state.report.thresholds.warning === thresholds.warning && state.report.thresholds.critical === thresholds.critical;
   takeThresholds(thresholds);
-  if (isOwn) return void (ownChange = "");
+  if (isOwn) return void (ownChange = ownChange === "pending" ? "seen" : "");
   if (isKnown) return;
   notice(`Thresholds were changed elsewhere: warning ${count(previous.warning)} → ${count(thresholds.warning)} MB, critical ${count(previous.critical)} → ${count(thresholds.critical)} MB.${isDraft() ? " Your draft is kept; applying it replaces them." : ""}`, "thresholds");
 }
@@ -745,13 +758,13 @@ function drawStatus() {
   const name = currentLevel();
   const { icon, word } = level(name);
   for (const id of ["status", "hero"]) setAttribute($(id), "data-level", state.link === "lost" ? "unknown" : name);
-  say($("status").children[0], icon);
-  say($("status").children[1], word);
+  say($("status").children[0], state.link === "lost" ? "?" : icon);
+  say($("status").children[1], state.link === "lost" ? `last seen ${word}` : word);
   const figure = newest ? newest.figure : report.bytes?.[report.metric];
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));
   say($("summary"), summary(report, name, figure));
-  const forecast = forecastWords(report.forecast);
+  const forecast = forecastWords(report.forecast, name);
   show($("forecast"), Boolean(forecast));
   say($("forecast"), forecast);
   document.title = state.link === "lost"
@@ -780,8 +793,8 @@ function summary(report, name, figure) {
   return `${bytes(Math.max(0, warning - figure))} until warning, ${bytes(Math.max(0, critical - figure))} until critical${ends}.`;
 }
 
-function forecastWords(forecast) {
-  if (!forecast || !isNumber(forecast.criticalInSeconds)) {
+function forecastWords(forecast, name) {
+  if (!forecast || !isNumber(forecast.criticalInSeconds) || name === "critical") {
     return forecast?.leakSuspected ? `Live heap has grown steadily over ${span(forecast.windowSeconds)}: ${bytes(forecast.slopeBytesPerSecond * 60)} a minute. Perhaps a leak.` : "";
   }
   return `Critical in about ${span(forecast.criticalInSeconds)} at this rate (${bytes(forecast.slopeBytesPerSecond * 60)} a minute over ${span(forecast.windowSeconds)})${forecast.leakSuspected ? ": perhaps a leak." : "."}`;
@@ -1002,11 +1015,11 @@ function alertRow(alert) {
     el("p", null, plain(alert.summary, 600)),
     el("p.quiet", null, `since ${time(Date.parse(alert.since))}${silenced}${alert.cleanupId ? ` · cleanup ${plain(alert.cleanupId, 60)}` : ""}${alert.suppressed ? ` · ${plural(alert.suppressed, "notification")} held back` : ""}`));
   if (canSteer()) {
-    const times = el("select", { "aria-label": `Silence ${name} for`, "data-key": `for-${alert.id}` }, [["15", "15 min"], ["60", "1 h"], ["480", "8 h"], ["1440", "24 h"]].map(([value, text]) => el("option", { value }, text)));
+    const times = el("select", { "aria-label": `How long to silence ${name}`, "data-key": `for-${alert.id}` }, [["15", "for 15 min"], ["60", "for 1 h"], ["480", "for 8 h"], ["1440", "for 24 h"]].map(([value, text]) => el("option", { value }, text)));
     times.value = "60";
     row.append(el("div.row", null,
       el("button.small", { type: "button", "data-key": `resolve-${alert.id}`, "aria-label": `Resolve ${name}`, onclick: () => resolveAlert(alert.id) }, "Resolve"),
-      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence for"), times));
+      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence"), times));
   }
   return row;
 }
@@ -1126,8 +1139,8 @@ function drawSockets(detail) {
 
 function drawPruners({ pruners }) {
   redraw($("pruners"), pruners, () => pruners.length
-    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Last removed", num: true }, { name: "In all", num: true }, { name: "Speed", num: true }],
-      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", count(one.removedTotal), isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
+    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Removed last", num: true }, { name: "Frees", num: true }],
+      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
     : empty("No pruners are registered: ", el("code", null, 'registry.register("cache", cache)'), "."));
 }
 
@@ -1158,13 +1171,14 @@ async function retentionDryRun() {
 const RETRY = 3000;
 const TICK = 1000;
 const polls = {
-  report: { path: "monitoring/memory", every: 5000, take: takeReport },
+  report: { path: "monitoring/memory", every: 5000, take: takePolledReport },
   alerts: { path: "monitoring/alerts", every: 10e3, take: (data) => ((alertData = data), drawAlerts()) },
   routes: { path: "monitoring/routes", every: 5000, take: takeRoutes, panel: true },
   pruners: { path: "monitoring/pruners", every: 5000, take: drawPruners, panel: true },
   sockets: { path: "monitoring/sockets", every: 5000, take: drawSockets, panel: true, mayBeMissing: true },
 };
 const visible = new Set();
+let drawing = false;
 let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, connection = null;
 
 function takeReport(report) {
@@ -1174,6 +1188,16 @@ function takeReport(report) {
   if (state.link === "polling") samplesFromReport(report);
   if (!report.sockets || !visible.has("sockets")) drawSockets(null);
   drawAll();
+}
+
+function takePolledReport(report) {
+  const isOther = state.report && report.uptimeSeconds + 5 < state.report.uptimeSeconds;
+  if (isOther && state.link === "live") {
+    lastId = "";
+    connection?.abort();
+    return;
+  }
+  takeReport(report);
 }
 
 function samplesFromReport(report) {
@@ -1249,9 +1273,9 @@ function openGate(error) {
   connection?.abort();
   setLink("refused");
   show($("gate"), true);
-  show($("main"), false);
+  show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
-  say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
+  say($("gate-why"), `The server says: ${error.message}.`);
   document.title = "✕ not allowed · Plimsoll";
   $("token").focus();
 }
@@ -1295,25 +1319,32 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
   state.scopes = scopes ?? ["read"];
   addHistory(samples, isRestart);
   cleanups.forEach(addCleanup);
+  showPanels();
   takeReport(report);
   drawChart(true);
   ready();
 }
 
 function takeSample(sample) {
-  if (!addSample(sample)) return;
-  if (document.hidden) return;
-  drawStatus();
-  drawChart();
+  if (!addSample(sample) || drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawStatus();
+    drawChart();
+  });
+}
+
+function showPanels() {
+  show($("gate"), false);
+  show($("panels"), true);
 }
 
 function ready() {
-  show($("gate"), false);
-  show($("main"), true);
   if (started) return;
   started = true;
-  $("main").classList.remove("loading");
-  $("main").removeAttribute("aria-busy");
+  $("panels").classList.remove("loading");
+  $("panels").removeAttribute("aria-busy");
   requestAnimationFrame(() => setTimeout(() => {
     performance.mark("interactive");
     watchPanels();

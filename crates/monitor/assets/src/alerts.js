@@ -28,11 +28,11 @@ function alertRow(alert) {
     el("p", null, plain(alert.summary, 600)),
     el("p.quiet", null, `since ${time(Date.parse(alert.since))}${silenced}${alert.cleanupId ? ` · cleanup ${plain(alert.cleanupId, 60)}` : ""}${alert.suppressed ? ` · ${plural(alert.suppressed, "notification")} held back` : ""}`));
   if (canSteer()) {
-    const times = el("select", { "aria-label": `Silence ${name} for`, "data-key": `for-${alert.id}` }, [["15", "15 min"], ["60", "1 h"], ["480", "8 h"], ["1440", "24 h"]].map(([value, text]) => el("option", { value }, text)));
+    const times = el("select", { "aria-label": `How long to silence ${name}`, "data-key": `for-${alert.id}` }, [["15", "for 15 min"], ["60", "for 1 h"], ["480", "for 8 h"], ["1440", "for 24 h"]].map(([value, text]) => el("option", { value }, text)));
     times.value = "60";
     row.append(el("div.row", null,
       el("button.small", { type: "button", "data-key": `resolve-${alert.id}`, "aria-label": `Resolve ${name}`, onclick: () => resolveAlert(alert.id) }, "Resolve"),
-      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence for"), times));
+      el("button.small", { type: "button", "data-key": `silence-${alert.id}`, "aria-label": `Silence ${name}`, onclick: () => silenceAlert(alert.name, Number(times.value)) }, "Silence"), times));
   }
   return row;
 }

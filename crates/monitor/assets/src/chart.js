@@ -57,7 +57,7 @@ function leftEdge() {
 function chartSize() {
   const box = $("chart");
   const width = box.clientWidth;
-  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 520)) };
+  return { width, height: Math.max(width < 500 ? 240 : 300, Math.min(box.clientHeight, 640)) };
 }
 
 function chartOptions() {
@@ -74,7 +74,7 @@ function chartOptions() {
     scales: { x: { time: true, range: () => [leftEdge() / 1000, chart.until / 1000] }, y: { range: verticalRange } },
     axes: [
       { ...axis, space: 70, size: 30, values: (_, ticks, __, ___, step) => ticks.map((tick) => clock.format(new Date(tick * 1000)).slice(0, step < 60 ? 8 : 5)) },
-      { ...axis, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : bytes(tick))) },
+      { ...axis, space: 44, size: width < 500 ? 56 : 68, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : tickBytes(tick))) },
     ],
     series: [
       {},

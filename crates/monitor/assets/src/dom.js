@@ -42,7 +42,7 @@ function redraw(node, content, build) {
   if (focused) node.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
-// A table that a narrow screen shows as cards: each cell carries the name of its column. The roles
+// A table that narrow places show as cards: each cell carries the name of its column. The roles
 // are written out because such a display takes them away.
 function table(label, columns, rows, sort) {
   const head = el("tr", { role: "row" }, columns.map((column, index) => {
@@ -57,10 +57,22 @@ function table(label, columns, rows, sort) {
   const body = rows.map((cells) => el("tr", { role: "row" }, cells.map((cell, index) =>
     el(columns[index].num ? "td.num" : "td", { role: "cell", "data-label": columns[index].name },
       cell instanceof Node ? cell : el("span", null, String(cell))))));
-  return el("div.scroll", { role: "region", "aria-label": label, tabindex: "0" },
+  const scroll = el("div.scroll", { role: "group", "aria-label": label, tabindex: "0" },
     el("table", { role: "table", "aria-label": label },
       el("thead", { role: "rowgroup" }, head), el("tbody", { role: "rowgroup" }, body)));
+  narrow.observe(scroll);
+  return scroll;
 }
+
+// What does not fit side by side is shown as cards. In the next frame, since it changes heights.
+const narrow = new ResizeObserver((entries) => requestAnimationFrame(() => {
+  for (const { target } of entries) {
+    if (target.dataset.width === String(target.clientWidth)) continue;
+    target.dataset.width = target.clientWidth;
+    target.classList.remove("cards");
+    target.classList.toggle("cards", target.scrollWidth > target.clientWidth);
+  }
+}));
 
 const fact = (name, value, hint) => el("div.fact", null, el("dt", null, name), el("dd", null, value, hint ? el("span.quiet", null, hint) : null));
 const empty = (...words) => el("p.empty", null, ...words);

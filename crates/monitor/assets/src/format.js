@@ -19,6 +19,9 @@ function bytes(value) {
   return `${scaled.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${name}`;
 }
 
+// The same on an axis, where ticks are round already.
+const tickBytes = (value) => bytes(value).replace(/([.,]\d*?)0+(?= )/, "$1").replace(/[.,](?= )/, "");
+
 const count = (value) => (isNumber(value) ? whole.format(value) : "n/a");
 
 function rate(value) {

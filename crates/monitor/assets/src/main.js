@@ -11,6 +11,7 @@ const polls = {
 };
 // Panels that can be seen; the others are not asked for.
 const visible = new Set();
+let drawing = false;
 let lastId = "", retry = RETRY, retryAt = 0, wake = null, started = false, connection = null;
 
 function takeReport(report) {
@@ -111,9 +112,9 @@ function openGate(error) {
   connection?.abort();
   setLink("refused");
   show($("gate"), true);
-  show($("main"), false);
+  show($("panels"), false);
   say($("gate-title"), token ? "This token does not fit" : "Not allowed to look");
-  say($("gate-why"), `${error.message}.`.replace(/\.\.$/, "."));
+  say($("gate-why"), `The server says: ${error.message}.`);
   document.title = "✕ not allowed · Plimsoll";
   $("token").focus();
 }
@@ -158,26 +159,34 @@ function takeSnapshot({ report, samples, cleanups, scopes, timestamp }) {
   state.scopes = scopes ?? ["read"];
   addHistory(samples, isRestart);
   cleanups.forEach(addCleanup);
+  showPanels();
   takeReport(report);
   drawChart(true);
   ready();
 }
 
 function takeSample(sample) {
-  if (!addSample(sample)) return;
-  if (document.hidden) return;
-  drawStatus();
-  drawChart();
+  if (!addSample(sample) || drawing) return;
+  // However many come at once, they are drawn once; in a hidden tab not at all.
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawStatus();
+    drawChart();
+  });
+}
+
+function showPanels() {
+  show($("gate"), false);
+  show($("panels"), true);
 }
 
 // The first figures are there: the skeletons go.
 function ready() {
-  show($("gate"), false);
-  show($("main"), true);
   if (started) return;
   started = true;
-  $("main").classList.remove("loading");
-  $("main").removeAttribute("aria-busy");
+  $("panels").classList.remove("loading");
+  $("panels").removeAttribute("aria-busy");
   // Once painted: this is when the page can be used, and what is further down may be asked for.
   requestAnimationFrame(() => setTimeout(() => {
     performance.mark("interactive");

@@ -31,13 +31,13 @@ function drawStatus() {
   const name = currentLevel();
   const { icon, word } = level(name);
   for (const id of ["status", "hero"]) setAttribute($(id), "data-level", state.link === "lost" ? "unknown" : name);
-  say($("status").children[0], icon);
-  say($("status").children[1], word);
+  say($("status").children[0], state.link === "lost" ? "?" : icon);
+  say($("status").children[1], state.link === "lost" ? `last seen ${word}` : word);
   const figure = newest ? newest.figure : report.bytes?.[report.metric];
   say($("figure"), bytes(figure));
   say($("figure-name"), metricName(report.metric));
   say($("summary"), summary(report, name, figure));
-  const forecast = forecastWords(report.forecast);
+  const forecast = forecastWords(report.forecast, name);
   show($("forecast"), Boolean(forecast));
   say($("forecast"), forecast);
   document.title = state.link === "lost"
@@ -67,8 +67,9 @@ function summary(report, name, figure) {
   return `${bytes(Math.max(0, warning - figure))} until warning, ${bytes(Math.max(0, critical - figure))} until critical${ends}.`;
 }
 
-function forecastWords(forecast) {
-  if (!forecast || !isNumber(forecast.criticalInSeconds)) {
+function forecastWords(forecast, name) {
+  // What has come true is no forecast.
+  if (!forecast || !isNumber(forecast.criticalInSeconds) || name === "critical") {
     return forecast?.leakSuspected ? `Live heap has grown steadily over ${span(forecast.windowSeconds)}: ${bytes(forecast.slopeBytesPerSecond * 60)} a minute. Perhaps a leak.` : "";
   }
   return `Critical in about ${span(forecast.criticalInSeconds)} at this rate (${bytes(forecast.slopeBytesPerSecond * 60)} a minute over ${span(forecast.windowSeconds)})${forecast.leakSuspected ? ": perhaps a leak." : "."}`;

@@ -67,8 +67,8 @@ function drawSockets(detail) {
 
 function drawPruners({ pruners }) {
   redraw($("pruners"), pruners, () => pruners.length
-    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Last removed", num: true }, { name: "In all", num: true }, { name: "Speed", num: true }],
-      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", count(one.removedTotal), isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
+    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Removed last", num: true }, { name: "Frees", num: true }],
+      pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
     : empty("No pruners are registered: ", el("code", null, 'registry.register("cache", cache)'), "."));
 }
 

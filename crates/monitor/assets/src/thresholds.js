@@ -136,7 +136,7 @@ function drawThresholds() {
     handle.classList.toggle("draft", draft[side] !== null);
     say(handle.querySelector(".tab-text"), `${side} ${bytes(value * MB)}${draft[side] === null ? "" : " (draft)"}`);
   }
-  const from = { default: "defaults", file: "from a file", env: "from the environment", environment: "from the environment", builder: "set by the program", api: "changed while running" }[report.thresholds?.source];
+  const from = { default: "defaults", file: "from a file", env: "from the environment", api: "set by the program or an operator" }[report.thresholds?.source];
   say($("thresholds-source"), from ?? plain(report.thresholds?.source ?? "", 40));
   $("apply").disabled = !steer || !isDraft();
   $("cancel").disabled = !isDraft();
@@ -169,7 +169,8 @@ async function applyDraft() {
   try {
     ownChange = "pending";
     const { message, data } = await post("monitoring/memory", { action: "updateThresholds", thresholds });
-    ownChange = `${data.thresholds.warning}/${data.thresholds.critical}`;
+    // Its event may have come before this answer.
+    ownChange = ownChange === "seen" ? "" : `${data.thresholds.warning}/${data.thresholds.critical}`;
     draft.warning = draft.critical = null;
     takeThresholds(data.thresholds);
     sayThresholds(message);
@@ -199,7 +200,7 @@ function thresholdsChanged({ thresholds, previous }) {
   const isOwn = ownChange === words || ownChange === "pending";
   const isKnown = state.report && state.report.thresholds.warning === thresholds.warning && state.report.thresholds.critical === thresholds.critical;
   takeThresholds(thresholds);
-  if (isOwn) return void (ownChange = "");
+  if (isOwn) return void (ownChange = ownChange === "pending" ? "seen" : "");
   if (isKnown) return;
   notice(`Thresholds were changed elsewhere: warning ${count(previous.warning)} → ${count(thresholds.warning)} MB, critical ${count(previous.critical)} → ${count(thresholds.critical)} MB.${isDraft() ? " Your draft is kept; applying it replaces them." : ""}`, "thresholds");
 }

@@ -35,6 +35,7 @@ fn moved(path: &str, paths: &Paths) -> String {
         "/metrics" => paths.metrics().to_owned(),
         "/monitoring" => paths.dashboard().to_owned(),
         "/monitoring/" => format!("{}/", paths.dashboard()),
+        "/monitoring/licenses.txt" => format!("{}/licenses.txt", paths.dashboard()),
         _ => paths.api(path.strip_prefix("/api/").unwrap_or(path)),
     }
 }

@@ -1,10 +1,14 @@
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use http_body_util::Full;
-use plimsoll_core::{CleanupLevel, MB, Plimsoll, Pruned, RetentionOutcome};
-use plimsoll_testkit::{Answer as Does, RecordingPruner};
+use plimsoll_core::{CleanupLevel, MB, Plimsoll, Pruned, ReleaseBackend, RetentionOutcome};
+use plimsoll_monitor::MonitorRouteLayer;
+use plimsoll_testkit::{Answer as Does, RecordingPruner, ScriptHandle, ScriptedSource};
 use serde_json::json;
+use tower::Layer as _;
 
-use crate::support::{AGGRESSIVE, Answer, MEMORY, Server, local, rules};
+use crate::support::{AGGRESSIVE, Answer, App, MEMORY, Server, local, rules};
 
 const CLEANUP: &str = r#"{"action":"cleanup"}"#;
 
@@ -192,4 +196,35 @@ async fn one_runner_holds_the_rules_of_a_process() {
     assert!(server.plimsoll.attach_retention(rules(&[])).is_err());
     server.plimsoll.shutdown().await;
     server.post(AGGRESSIVE, "").await.problem(503, "shutting-down");
+}
+
+#[tokio::test]
+async fn a_release_gives_back_and_drops_nothing() {
+    struct Allocator(ScriptHandle);
+    impl ReleaseBackend for Allocator {
+        fn name(&self) -> &'static str {
+            "scripted"
+        }
+        fn release(&self) {
+            self.0.update(|reading| reading.rss_bytes = Some(900 * MB));
+        }
+    }
+    let (source, script) = ScriptedSource::with_rss(1_400 * MB);
+    let builder = Plimsoll::builder().release_backend(Arc::new(Allocator(script.clone())));
+    let plimsoll = builder.start_with(source).unwrap();
+    let pruner = RecordingPruner::new(Does::Claim(Pruned::entries(1)));
+    let _registered = plimsoll.registry().register("cache", pruner.clone());
+    let app = MonitorRouteLayer::new(&plimsoll).layer(App);
+    let server = Server { plimsoll, script, app };
+    let answer = server.post(MEMORY, r#"{"action":"release"}"#).await;
+    let data = answer.data();
+    assert_eq!(answer.json()["message"], "Released 500MB (scripted)");
+    assert_eq!(data["freedMemory"], 500 * MB);
+    assert_eq!((&data["beforeBytes"], &data["afterBytes"]), (&json!(1_400 * MB), &json!(900 * MB)));
+    // The second pass brought nothing, so there was no third.
+    assert_eq!(data["passes"], 2);
+    assert!(pruner.requests().is_empty() && server.plimsoll.cleanups(1).is_empty());
+
+    let without = Server::start();
+    without.post(MEMORY, r#"{"action":"release"}"#).await.problem(409, "no-release");
 }

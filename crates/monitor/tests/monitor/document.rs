@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     schema::check,
+    sockets::Crowd,
     support::{Answer, MEMORY, STREAM, Server, local, rules},
 };
 
@@ -64,6 +65,7 @@ async fn eventful() -> (Server, String) {
     }
     let rules = rules(&[RetentionOutcome::Ok, RetentionOutcome::Elsewhere]);
     server.plimsoll.attach_retention(rules).unwrap();
+    std::mem::forget(Crowd::attach(&server.plimsoll));
     server.plimsoll.cleanup(CleanupLevel::Moderate).await.unwrap();
     server.script.set_rss(1_500 * MB);
     server.plimsoll.check().await.unwrap();

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use plimsoll_core::{MB, Plimsoll, Thresholds};
-use plimsoll_monitor::MonitorBody;
-use serde_json::Value;
+use plimsoll_monitor::{Access, MonitorBody};
+use serde_json::{Value, json};
 
 use crate::support::{Answer, STREAM, Server, empty, local};
 
@@ -200,4 +200,23 @@ async fn a_line_break_in_the_instance_breaks_no_event() {
     assert_eq!(snapshot.name, "snapshot");
     let mut again = open(&server, Some(&snapshot.id)).await.into_body();
     assert_eq!(frame(&mut again).await.unwrap(), "retry: 3000\n\n", "{}", snapshot.id);
+}
+
+#[tokio::test]
+async fn a_snapshot_says_what_its_listener_may_do() {
+    let server = Server::with(Plimsoll::builder(), |layer| {
+        layer.access(Access::loopback_or_bearer("operate-me").with_read("read-me"))
+    });
+    for (token, expected) in [
+        (None, json!(["read", "operate"])),
+        (Some("Bearer read-me"), json!(["read"])),
+        (Some("Bearer operate-me"), json!(["read", "operate"])),
+    ] {
+        let mut request = local(Method::GET, STREAM);
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        let mut body = server.ask(request.body(empty()).unwrap()).await.into_body();
+        assert_eq!(event(&mut body, "snapshot").await.data["scopes"], expected, "{token:?}");
+    }
 }

@@ -12,7 +12,8 @@ use sqlx::{
 use crate::sql::{Bind, Statement};
 
 /// A count over a large table takes its time, and disturbs nobody.
-const READ_SETTINGS: &str = "SET LOCAL statement_timeout = '30s'; SET LOCAL TimeZone = 'UTC'; \
+const READ_SETTINGS: &str = "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '500ms'; \
+                             SET LOCAL TimeZone = 'UTC'; \
                              SET LOCAL DateStyle = 'ISO, YMD'";
 
 #[derive(Debug)]

@@ -145,9 +145,9 @@ impl Plan {
     pub(crate) fn unlike_millis(&self, column: &Column) -> Statement {
         let (table, name) = (self.full_table(), &column.name);
         let text = format!(
-            "SELECT CAST(count(*) > 0 AND min(moment) > 100000000 AND max(moment) < 100000000000 \
-             AS INTEGER) FROM (SELECT {name} AS moment FROM {table} WHERE {name} IS NOT NULL \
-             LIMIT 1000) AS some"
+            "SELECT CAST(CASE WHEN min(moment) > 100000000 AND max(moment) < 100000000000 THEN 1 \
+             ELSE 0 END AS bigint) FROM (SELECT {name} AS moment FROM {table} \
+             WHERE {name} IS NOT NULL LIMIT 1000) AS looked_at"
         );
         Statement { text, binds: Vec::new() }
     }

@@ -4,6 +4,7 @@ mod closing;
 mod limits;
 mod memory;
 mod races;
+mod sse;
 
 use std::{future::Future, time::Duration};
 

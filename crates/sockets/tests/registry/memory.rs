@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_core::{CleanupLevel, CleanupTrigger, MB, Plimsoll, Thresholds};
+use plimsoll_core::{CleanupLevel, CleanupTrigger, MB, Plimsoll, Thresholds, env::EnvSettings};
 use plimsoll_sockets::{ConnectionMeta, ConnectionRegistry, Refused, Transport};
 use plimsoll_testkit::ScriptedSource;
 
@@ -124,5 +124,19 @@ async fn a_registry_that_is_dropped_leaves_the_report() {
     drop(sockets);
     assert!(plimsoll.report().sockets.is_none());
     assert!(!plimsoll.registry().names().contains(&"socket_events".to_owned()));
+    plimsoll.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_environment_sets_the_deadline_unless_the_program_does() {
+    let (source, _script) = ScriptedSource::with_rss(50 * MB);
+    let settings = EnvSettings::from_vars([("SOCKET_CLEANUP_TIMEOUT".into(), "2500".into())]);
+    let plimsoll = Plimsoll::builder().env_settings(settings.unwrap()).start_with(source).unwrap();
+    assert_eq!(registry(&plimsoll).cleanup_timeout(), Duration::from_millis(2_500));
+    let builder = ConnectionRegistry::builder().plimsoll(&plimsoll);
+    let own = builder.cleanup_timeout(Duration::from_secs(7)).build().unwrap();
+    assert_eq!(own.cleanup_timeout(), Duration::from_secs(7));
+    let alone = ConnectionRegistry::builder().build().unwrap();
+    assert_eq!(alone.cleanup_timeout(), Duration::from_secs(15));
     plimsoll.shutdown().await;
 }

@@ -104,3 +104,45 @@ async fn closed_for_memory_is_told_1013() {
     assert!(sockets.close(id, CloseCause::Pressure));
     assert_eq!(close_code(&mut client).await, 1013);
 }
+
+#[tokio::test]
+async fn a_message_that_is_being_written_is_whole_when_the_close_frame_comes() {
+    for adapter in BOTH {
+        let mut limits = quick();
+        limits.close_grace = Duration::from_secs(20);
+        let sockets = ConnectionRegistry::builder().limits(limits).build().unwrap();
+        let message = "x".repeat(60_000);
+        let whole = message.clone();
+        let address = serve(adapter, &sockets, move |session| {
+            let message = message.clone();
+            async move {
+                while session.send(message.as_str()).is_ok() {
+                    // Until the kernel takes no more and one is half written.
+                    while session.connection().is_open() && session.connection().queued_bytes() > 0
+                    {
+                        tokio::task::yield_now().await;
+                        if session.connection().idle() > Duration::from_millis(300) {
+                            session.connection().closing().await;
+                        }
+                    }
+                }
+            }
+        })
+        .await;
+        let mut client = connect(address).await;
+        until(|| sockets.connections().iter().any(|c| c.idle() > Duration::from_millis(300))).await;
+        assert_eq!(sockets.close_largest(1), 1);
+        let mut frames = 0;
+        loop {
+            match next(&mut client).await.unwrap().unwrap() {
+                tokio_tungstenite::tungstenite::Message::Close(frame) => {
+                    assert_eq!(u16::from(frame.unwrap().code), 1013, "{adapter:?}");
+                    break;
+                }
+                frame => assert_eq!(frame, whole.as_str().into()),
+            }
+            frames += 1;
+        }
+        assert!(frames > 1);
+    }
+}

@@ -97,7 +97,7 @@ pub(super) fn notice(pen: &mut Pen<'_>, state: &State, area: Rect, now: i64) {
                 (format!("{reason}; last data {last}; trying again"), Tone::Bad)
             }
             Link::Polling { reason } => (
-                format!("no event stream: {}; asking every 2s", pen.theme.foreign(reason)),
+                format!("no event stream: {}; asking every second", pen.theme.foreign(reason)),
                 Tone::Dim,
             ),
             _ => return,

@@ -93,7 +93,7 @@ fn cleanup(id: &str, freed: u64, ended_at: Duration) -> CleanupFact {
 
 use AlertName::{
     CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, SamplerStalled,
-    SheddingActive, ThresholdAboveLimit,
+    SheddingActive, SocketCleanupForced, ThresholdAboveLimit,
 };
 use AlertPhase::{Firing as IsFiring, Pending};
 use NotificationKind::{Firing, Repeat, Resolved};
@@ -349,6 +349,19 @@ fn shedding_in_bursts_is_one_alert() {
 }
 
 #[test]
+fn forced_sockets_are_one_alert_until_there_was_none_for_a_minute() {
+    let mut desk = Desk::new();
+    let mut forced = healthy();
+    forced.sockets_forced = 3;
+    assert_eq!(desk.tick(&forced), [(SocketCleanupForced, Firing)]);
+    assert!(desk.book.active()[0].summary.contains("the log names the tasks"));
+    assert_eq!(desk.ticks(50, &healthy()), []);
+    assert_eq!(desk.tick(&forced), []);
+    assert_eq!(desk.ticks(60, &healthy()), []);
+    assert_eq!(desk.tick(&healthy()), [(SocketCleanupForced, Resolved)]);
+}
+
+#[test]
 fn without_readings_the_memory_alerts_stay_as_they_are() {
     let mut desk = Desk::new();
     desk.tick(&critical());
@@ -499,4 +512,42 @@ proptest! {
             prop_assert!(desk.book.active().len() <= AlertName::ALL.len());
         }
     }
+}
+
+#[test]
+fn a_leak_is_told_with_its_rate_and_the_time_left_until_it_is_over() {
+    let forecast = |leak_suspected, critical_in_seconds| {
+        let mut facts = facts(PressureLevel::Healthy);
+        facts.forecast = Some(crate::forecast::Forecast {
+            slope_bytes_per_second: 250_400.0,
+            critical_in_seconds,
+            leak_suspected,
+            window_seconds: 1_200,
+            method: "theil-sen",
+        });
+        facts
+    };
+    let mut desk = Desk::new();
+    assert_eq!(desk.ticks(3, &forecast(false, Some(2_400))), []);
+    for (seconds, words) in [
+        (Some(2_400), "by 250 kB a second: critical in about 40 min at this rate;"),
+        (Some(0), "by 250 kB a second, critical now;"),
+        (Some(14_000), "critical in about 4 h at this rate;"),
+        (None, "by 250 kB a second;"),
+    ] {
+        let mut desk = Desk::new();
+        desk.tick(&forecast(true, seconds));
+        let active = desk.book.active();
+        assert_eq!(active[0].name, AlertName::MemoryLeakSuspected);
+        assert!(active[0].summary.contains(words), "{}", active[0].summary);
+    }
+    let leak = AlertName::MemoryLeakSuspected;
+    assert_eq!(desk.tick(&forecast(true, Some(60))), [(leak, NotificationKind::Firing)]);
+    let mut unread = forecast(false, None);
+    unread.stalled = true;
+    unread.reading_age = Duration::from_secs(99);
+    // Without readings nobody knows whether it is over.
+    assert!(!desk.ticks(3, &unread).iter().any(|(name, _)| *name == leak));
+    let told = desk.ticks(3, &forecast(false, None));
+    assert!(told.contains(&(leak, NotificationKind::Resolved)), "{told:?}");
 }
