@@ -8,8 +8,8 @@ use crate::{
     level::PressureLevel,
     reading::{MemoryMetric, MemoryReading},
     record::CleanupRecord,
-    sockets::SocketsReport,
     retention::RetentionReport,
+    sockets::SocketsReport,
     thresholds::{ThresholdOrigin, Watermarks},
     units::whole_mb,
 };

@@ -92,10 +92,10 @@ pub use plimsoll_guard::{
 pub use plimsoll_monitor::{
     Access, Monitor, MonitorBody, MonitorFuture, MonitorRouteLayer, PeerAddr, Tokens,
 };
-#[cfg(feature = "sockets")]
-pub use plimsoll_sockets as sockets;
 #[cfg(any(feature = "retention-sqlite", feature = "retention-postgres"))]
 pub use plimsoll_retention as retention;
+#[cfg(feature = "sockets")]
+pub use plimsoll_sockets as sockets;
 pub use plimsoll_sources::SystemSource;
 
 pub use self::start::Start;
