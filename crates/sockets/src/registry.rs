@@ -195,7 +195,8 @@ impl ConnectionRegistry {
     }
 
     /// Refuses new connections, closes all with 1001 (going away) and waits for their end; what
-    /// is left at the deadline is removed. The deadline of each connection's own cleanup stays in
+    /// is left at the deadline is removed. To be called before the server and Plimsoll are shut
+    /// down: a server's own shutdown knows nothing of sockets. The deadline of each connection's own cleanup stays in
     /// force beside it. Further calls wait as well.
     ///
     /// # Cancel safety
