@@ -71,6 +71,7 @@ pub(crate) fn judge(rule: &Parsed, facts: &Facts) -> Result<Checked, Vec<RuleErr
         table,
         wrong: Vec::new(),
         warnings: Vec::new(),
+        indexed: true,
         name: full(&rule.table),
     };
     let key = judge.key();
@@ -95,6 +96,7 @@ pub(crate) fn judge(rule: &Parsed, facts: &Facts) -> Result<Checked, Vec<RuleErr
         ages,
         references,
         only_if,
+        indexed: judge.indexed,
     };
     Ok(Checked { plan, warnings: judge.warnings })
 }
@@ -106,6 +108,7 @@ struct Judge<'a> {
     name: String,
     wrong: Vec<RuleError>,
     warnings: Vec<String>,
+    indexed: bool,
 }
 
 impl Judge<'_> {
@@ -255,6 +258,7 @@ impl Judge<'_> {
                     .all(|c| wanted.columns.iter().any(|w| self.same(w.as_str(), c)))
         };
         if !table.indexes.iter().any(leads) {
+            self.indexed = false;
             self.advise_index(&wanted.table, &wanted.columns);
         }
         let columns = listed(wanted.columns.iter().map(Identifier::as_str));

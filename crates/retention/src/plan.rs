@@ -17,6 +17,12 @@ pub(crate) struct Plan {
     pub(crate) ages: Vec<(Column, AgeKind)>,
     pub(crate) references: Vec<Link>,
     pub(crate) only_if: Vec<(Column, Is)>,
+    /// Whether an index leads to the rows that refer to a row, for every reference.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite joins by index anyway")
+    )]
+    pub(crate) indexed: bool,
 }
 
 /// A column with its type.

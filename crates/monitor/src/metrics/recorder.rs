@@ -74,6 +74,15 @@ fn describe() {
         "Bytes by which cleanups lowered the decision figure, as measured."
     );
     describe_counter!("plimsoll_pruner_removed_total", "Entries removed by pruners.");
+    describe_counter!("plimsoll_retention_rows_deleted_total", "Rows deleted by database rules.");
+    describe_gauge!(
+        "plimsoll_retention_backlog_rows",
+        "Rows that match a database rule and were left, counted up to 10000."
+    );
+    describe_gauge!(
+        "plimsoll_retention_last_success_timestamp_seconds",
+        "When a database rule last ran without a failure, since 1970."
+    );
     describe_counter!("plimsoll_requests_admitted_total", "Requests admitted by the guard.");
     describe_counter!("plimsoll_requests_shed_total", "Requests refused by the guard.");
     describe_gauge!("plimsoll_inflight_requests", "Requests that hold a reservation.");

@@ -15,15 +15,15 @@ mod own {
     use bytes::Bytes;
     use http::Request;
     use http_body_util::Full;
-    use plimsoll_core::{CleanupLevel, MB, Pruned};
+    use plimsoll_core::{CleanupLevel, MB, Pruned, RetentionOutcome};
     use plimsoll_guard::{GuardConfig, MemoryGuardLayer};
     use tower::{Layer, ServiceExt};
 
     use super::*;
-    use crate::support::App;
+    use crate::support::{App, rules};
 
     /// Those that exist before anything has happened, and those that need something to happen.
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 21] = [
         "process_resident_memory_bytes",
         "plimsoll_memory_bytes",
         "plimsoll_limit_bytes",
@@ -34,6 +34,9 @@ mod own {
         "plimsoll_cleanup_duration_seconds",
         "plimsoll_cleanup_freed_bytes_total",
         "plimsoll_pruner_removed_total",
+        "plimsoll_retention_rows_deleted_total",
+        "plimsoll_retention_backlog_rows",
+        "plimsoll_retention_last_success_timestamp_seconds",
         "plimsoll_requests_admitted_total",
         "plimsoll_requests_shed_total",
         "plimsoll_inflight_requests",
@@ -47,6 +50,8 @@ mod own {
     /// A server on which everything has happened once.
     async fn eventful() -> Server {
         let server = Server::with(Plimsoll::builder().automatic_cleanup(false), |layer| layer);
+        let rules = rules(&[RetentionOutcome::Ok]);
+        server.plimsoll.attach_retention(rules).unwrap();
         let cache =
             server.plimsoll.registry().register_fn("cache", async |_| Ok(Pruned::entries(5)));
         server.plimsoll.cleanup(CleanupLevel::Moderate).await.unwrap();
@@ -83,6 +88,9 @@ mod own {
             "plimsoll_cleanup_duration_seconds_count 1",
             "plimsoll_cleanup_duration_seconds_bucket{le=\"30\"} 1",
             "plimsoll_pruner_removed_total{pruner=\"cache\"} 5",
+            "plimsoll_retention_rows_deleted_total{rule=\"rule_0\"} 2",
+            "plimsoll_retention_backlog_rows{rule=\"rule_0\"} 3",
+            "plimsoll_retention_last_success_timestamp_seconds{rule=\"rule_0\"} 1767868200",
             "plimsoll_requests_shed_total{route=\"<unmatched>\",reason=\"memory\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

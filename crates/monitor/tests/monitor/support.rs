@@ -201,6 +201,7 @@ fn figures(run: &RetentionRun) -> RetentionRuleFigures {
     figures.rule.clone_from(&run.rule);
     figures.backlog = Some(3);
     figures.deleted_total = 2;
+    figures.last_success = Some(1_767_868_200_000);
     figures.last = Some(run.clone());
     figures
 }

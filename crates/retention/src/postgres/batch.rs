@@ -15,8 +15,22 @@ use crate::{
     sql::Position,
 };
 
-const WRITE_SETTINGS: &str = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '500ms'; \
-                              SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'";
+/// What every batch sets.
+macro_rules! settings {
+    ($more:literal) => {
+        concat!(
+            "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '500ms'; ",
+            "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'",
+            $more
+        )
+    };
+}
+
+const SETTINGS: &str = settings!("");
+/// A batch touches few rows of large tables. Where indexes lead to them, reading a whole table to
+/// join it is never the better plan, and the one that the planner may fall for.
+const INDEXED: &str =
+    settings!("; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off");
 
 impl Postgres {
     pub(crate) async fn batch(
@@ -27,10 +41,10 @@ impl Postgres {
         limit: u32,
     ) -> Result<Option<Batch>, BatchError> {
         // Dropped in the middle, it is rolled back.
-        let mut tx =
-            begin(&self.pool, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", WRITE_SETTINGS)
-                .await
-                .map_err(judged)?;
+        let settings = if plan.indexed { INDEXED } else { SETTINGS };
+        let mut tx = begin(&self.pool, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", settings)
+            .await
+            .map_err(judged)?;
         let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
             .persistent(false)
             .bind(plan.lock_key())

@@ -92,8 +92,8 @@ fn cleanup(id: &str, freed: u64, ended_at: Duration) -> CleanupFact {
 }
 
 use AlertName::{
-    CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, SamplerStalled,
-    SheddingActive, SocketCleanupForced, ThresholdAboveLimit,
+    CleanupFailed, CleanupIneffective, MemoryCritical, MemoryWarning, RetentionStalled,
+    SamplerStalled, SheddingActive, SocketCleanupForced, ThresholdAboveLimit,
 };
 use AlertPhase::{Firing as IsFiring, Pending};
 use NotificationKind::{Firing, Repeat, Resolved};
@@ -550,4 +550,16 @@ fn a_leak_is_told_with_its_rate_and_the_time_left_until_it_is_over() {
     assert!(!desk.ticks(3, &unread).iter().any(|(name, _)| *name == leak));
     let told = desk.ticks(3, &forecast(false, None));
     assert!(told.contains(&(leak, NotificationKind::Resolved)), "{told:?}");
+}
+
+#[test]
+fn database_rules_that_are_behind_are_named_until_they_have_caught_up() {
+    let mut desk = Desk::new();
+    let late = [("empty_threads".to_owned(), 118), ("sessions".to_owned(), 0)];
+    let mut behind = healthy();
+    behind.stalled_rules = &late;
+    assert_eq!(desk.tick(&behind), [(RetentionStalled, Firing)]);
+    let summary = desk.book.active().remove(0).summary;
+    assert!(summary.contains("empty_threads (118 rows wait), sessions;"), "{summary}");
+    assert_eq!(desk.ticks(2, &healthy()), [(RetentionStalled, Resolved)]);
 }
