@@ -7,7 +7,7 @@ mod palette;
 
 use std::{error::Error, fs, path::Path, time::Duration};
 
-use plimsoll_tests::{Browser, Chat, HoldLoad, MemoryGroup, chat_command, hold_until};
+use plimsoll_tests::{Browser, Chat, HoldLoad, chat_command, hold_until, memory_group};
 use tokio::time::{Instant, sleep};
 
 const LIMIT: u64 = 420_000_000;
@@ -22,7 +22,7 @@ const HEAVIEST: usize = 200_000;
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
     fs::create_dir_all(&folder)?;
-    let group = MemoryGroup::with_limit(LIMIT);
+    let group = memory_group(LIMIT);
     let variables =
         [("MEMORY_WARNING_THRESHOLD", WARNING), ("MEMORY_CRITICAL_THRESHOLD", CRITICAL)];
     let arguments = ["--chaos", "hold,leak-cache"];
