@@ -215,7 +215,7 @@ async fn malformed_queries_paths_methods_and_types_are_refused_and_change_nothin
         ("POST", "/api/cleanup/aggressive?dryRun=maybe", &[], b"", 400),
         ("POST", "/api/cleanup/aggressive", &[JSON], b"[", 400),
         ("GET", "/api/monitoring/nothing", &[], b"", 404),
-        ("GET", "/api/monitoring/sockets", &[], b"", 404),
+        ("POST", "/api/monitoring/sockets", &[], b"", 405),
         ("POST", "/api/monitoring/alerts/nobody/resolve", &[], b"", 404),
         ("POST", "/api/monitoring/alerts/silence", &[JSON], b"{}", 422),
         ("POST", "/api/monitoring/alerts/silence", &[JSON], br#"{"name":"Rain","minutes":5}"#, 422),

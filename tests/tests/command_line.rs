@@ -112,6 +112,7 @@ async fn a_cleanup_lists_its_actions() {
         (
             "aggressive",
             &[
+                "database_connections",
                 "error_logs",
                 "monitoring_history",
                 "performance_metrics",
@@ -154,6 +155,25 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert_eq!(chat.report().await["cleanupHistory"], Value::Array(Vec::new()));
     plimsoll(&chat.url(), &["aggressive", "--yes"]).await.success();
     assert_eq!(chat.report().await["cleanupHistory"][0]["level"], "aggressive");
+}
+
+#[tokio::test]
+async fn rows_are_counted_before_they_are_deleted_and_deleted_when_asked() {
+    let chat = Chat::start(&["--chaos", "fill-threads"]).await;
+    for _ in 0..7 {
+        assert_eq!(chat.get("/api/rooms").await.status, 200);
+    }
+    for (arguments, words, deleted) in [
+        (&["aggressive", "--dry-run"][..], "7 selected", 0),
+        (&["aggressive", "--yes"], "7 deleted", 7),
+    ] {
+        let told = plimsoll(&chat.url(), arguments).await.success().stdout;
+        let rule = told.lines().find(|line| line.trim_start().starts_with("empty_threads"));
+        let rule = rule.unwrap_or_else(|| panic!("{told}"));
+        assert!(rule.contains(words), "{told}");
+        let rules = &chat.report().await["retention"]["rules"];
+        assert_eq!(rules[0]["deletedTotal"], deleted, "{rules}");
+    }
 }
 
 #[tokio::test]

@@ -15,9 +15,8 @@ enum Kind {
     Bool,
     List,
     Object,
-    NotYet,
 }
-use Kind::{Bool, Figure, List, NotYet, Number, Object, Text};
+use Kind::{Bool, Figure, List, Number, Object, Text};
 
 impl Kind {
     fn fits(self, value: &Value) -> bool {
@@ -28,13 +27,12 @@ impl Kind {
             Bool => value.is_boolean(),
             List => value.is_array(),
             Object => value.is_object(),
-            NotYet => value.is_null(),
         }
     }
 }
 
 /// Section 3 of the contract, written out.
-const MEMBERS: [(&str, Kind); 57] = [
+const MEMBERS: [(&str, Kind); 83] = [
     ("/success", Bool),
     ("/timestamp", Text),
     ("/data", Object),
@@ -81,8 +79,34 @@ const MEMBERS: [(&str, Kind); 57] = [
     ("/data/guard/admitted", Number),
     ("/data/guard/shed", Number),
     ("/data/guard/wouldHaveShed", Number),
-    ("/data/sockets", NotYet),
-    ("/data/retention", NotYet),
+    ("/data/sockets", Object),
+    ("/data/sockets/open", Number),
+    ("/data/sockets/closing", Number),
+    ("/data/sockets/lingering", Number),
+    ("/data/sockets/opened", Number),
+    ("/data/sockets/closed", Number),
+    ("/data/sockets/forced", Number),
+    ("/data/sockets/refused", Number),
+    ("/data/sockets/bytes", Number),
+    ("/data/sockets/queuedMessages", Number),
+    ("/data/sockets/queuedBytes", Number),
+    ("/data/sockets/cap", Number),
+    ("/data/sockets/oldestSeconds", Figure),
+    ("/data/sockets/events", Number),
+    ("/data/sockets/transports/websocket", Number),
+    ("/data/sockets/transports/socketio", Number),
+    ("/data/sockets/transports/polling", Number),
+    ("/data/sockets/transports/sse", Number),
+    ("/data/sockets/transports/other", Number),
+    ("/data/retention", Object),
+    ("/data/retention/database", Text),
+    ("/data/retention/running", Bool),
+    ("/data/retention/intervalMs", Number),
+    ("/data/retention/nextRun", Figure),
+    ("/data/retention/rules/2/rule", Text),
+    ("/data/retention/rules/2/olderThanSeconds", Number),
+    ("/data/retention/rules/2/deletedTotal", Number),
+    ("/data/retention/rules/2/reprievedTotal", Number),
     ("/data/release", Object),
     ("/data/release/backends", List),
     ("/data/monitor", Object),

@@ -206,13 +206,7 @@ impl Connection {
     /// Counts bytes that the application holds for this connection: a draft, a cursor's window.
     /// They show in the report, and room for requests shrinks by them.
     pub fn charge(&self, bytes: u64) -> HeldBytes {
-        self.entry.hold_bytes(bytes);
-        let surcharge = self.entry.inner.admission.map(|admission| {
-            let surcharge = admission.surcharge(None);
-            surcharge.grow_unasked(bytes);
-            surcharge
-        });
-        HeldBytes { entry: Arc::downgrade(&self.entry), bytes, _surcharge: surcharge }
+        HeldBytes::new(&self.entry, bytes)
     }
 
     /// Closes with a code and a word for the peer; what is queued is sent before.
@@ -336,6 +330,11 @@ impl WeakConnection {
         }
     }
 
+    /// As [`Connection::charge`]; `None` when the closing has begun.
+    pub fn charge(&self, bytes: u64) -> Option<HeldBytes> {
+        self.open().ok().map(|entry| HeldBytes::new(&entry, bytes))
+    }
+
     /// Waits until the closing begins; at once when the connection is gone.
     ///
     /// # Cancel safety
@@ -376,6 +375,18 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.entry.drop_hold(self.hold);
+    }
+}
+
+impl HeldBytes {
+    fn new(entry: &Arc<Entry>, bytes: u64) -> Self {
+        entry.hold_bytes(bytes);
+        let surcharge = entry.inner.admission.map(|admission| {
+            let surcharge = admission.surcharge(None);
+            surcharge.grow_unasked(bytes);
+            surcharge
+        });
+        Self { entry: Arc::downgrade(entry), bytes, _surcharge: surcharge }
     }
 }
 

@@ -1,26 +1,34 @@
-//! A chat server that Plimsoll keeps afloat: axum, WebSockets and an embedded SQLite database.
+//! A chat server that Plimsoll keeps afloat: axum, WebSockets and Socket.IO, and an embedded SQLite
+//! database or PostgreSQL.
 //!
-//! `cargo run -p chat` serves it, `cargo run -p chat -- load` drives it with real clients. What
-//! Plimsoll needs is in one file, `protect.rs`; the rest would be the same without it.
+//! `cargo run -p chat` serves it, `cargo run -p chat -- load` drives it with real clients. How
+//! Plimsoll is put around it is in one file, `protect.rs`, and the rules for old rows are in
+//! `retention.rs`.
 #![forbid(unsafe_code)]
 
+mod api;
 mod app;
 mod chaos;
+mod conversation;
 mod db;
 #[cfg(test)]
 mod end_to_end;
 mod hold;
-mod journal;
 mod load;
+mod location;
 mod message;
 mod options;
 mod page;
 mod problem;
 mod protect;
+mod retention;
 mod room;
 mod serve;
-mod socket;
+mod socket_io;
 mod stop;
+#[cfg(test)]
+mod testing;
+mod ws;
 
 use std::{
     error::Error,
@@ -29,7 +37,8 @@ use std::{
 };
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use plimsoll::{TracedErrors, prelude::Journal};
+use tracing_subscriber::{EnvFilter, prelude::*};
 
 use crate::options::{Command, Options};
 
@@ -37,14 +46,16 @@ use crate::options::{Command, Options};
 async fn main() -> ExitCode {
     let options = Options::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let journal = Journal::new();
+    let stderr = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_filter(filter);
+    // What is logged as an error is tracked, also where the filter keeps it off the screen.
+    tracing_subscriber::registry().with(stderr).with(TracedErrors::new(&journal.errors)).init();
     let result = match options.command {
         Some(Command::Load(load)) => load::run(load).await.map_err(|error| one_line(&error)),
-        None => serve::run(options.server).await.map_err(|error| one_line(&error)),
+        None => serve::run(options.server, journal).await.map_err(|error| one_line(&error)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

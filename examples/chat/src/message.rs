@@ -1,8 +1,9 @@
-//! What travels over the WebSocket, and the checks it passes first.
+//! What travels over the sockets, and the checks it passes first.
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Characters of a person's or a room's name.
 pub(crate) const NAME_CHARS: RangeInclusive<usize> = 1..=32;
@@ -111,6 +112,14 @@ pub(crate) enum ServerFrame<'a> {
 impl ServerFrame<'_> {
     pub(crate) fn to_text(&self) -> String {
         serde_json::to_string(self).expect("strings and integers always serialize")
+    }
+
+    /// The same for Socket.IO: the type is the name of the event, the rest its data.
+    pub(crate) fn to_event(&self) -> (String, Value) {
+        let mut data = serde_json::to_value(self).expect("strings and integers always serialize");
+        let name = data.as_object_mut().and_then(|frame| frame.remove("type"));
+        let name = name.as_ref().and_then(Value::as_str).unwrap_or("message").to_owned();
+        (name, data)
     }
 }
 

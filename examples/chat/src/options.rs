@@ -1,12 +1,13 @@
 //! The command line: what the server is started with, and the `load` command.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     hold::{self, Touch},
     load::Target,
+    location::Location,
 };
 
 /// A chat server that Plimsoll keeps afloat.
@@ -27,8 +28,9 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 
-    /// A file for the SQLite database, made when it is missing, or `memory`
-    #[arg(long, value_name = "PATH|memory", default_value = "memory")]
+    /// `memory` or a file for an embedded SQLite database, made when it is missing; or a PostgreSQL
+    /// database, which has to be there, such as postgres://user@host/database
+    #[arg(long, value_name = "memory|PATH|URL", default_value = "memory")]
     pub(crate) database: Location,
 
     /// Faults to switch on, separated by commas: the server then really leaks
@@ -58,6 +60,22 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub(crate) clients: u32,
 
+    /// People who chat by Socket.IO over a WebSocket, 0..=500
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub(crate) socketio_clients: u32,
+
+    /// People who chat by Socket.IO with long polling, 0..=500
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub(crate) polling_clients: u32,
+
+    /// People who come, chat and vanish without a goodbye, by all three ways in turn, 0..=500
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub(crate) churn: u32,
+
+    /// Clients of the API of sessions and threads, 0..=500
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub(crate) api_clients: u32,
+
     /// Duration in seconds, 1..=3600
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
@@ -83,36 +101,6 @@ pub(crate) struct LoadOptions {
     pub(crate) json: bool,
 }
 
-/// Where the database lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Location {
-    /// In this process, gone when it ends.
-    Memory,
-    /// In a file.
-    File(PathBuf),
-}
-
-impl FromStr for Location {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "" => Err("expected a path or `memory`"),
-            "memory" => Ok(Self::Memory),
-            path => Ok(Self::File(path.into())),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
-}
-
 /// A fault that can be switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
@@ -124,6 +112,10 @@ pub(crate) enum Fault {
     LeakEvents,
     /// A cache of rendered messages that forgets nothing.
     LeakCache,
+    /// A map that keeps the session of every connection when the connection is gone.
+    LeakSockets,
+    /// An empty thread in the database for every request.
+    FillThreads,
 }
 
 #[cfg(test)]
@@ -136,19 +128,19 @@ mod tests {
 
     #[test]
     fn faults_are_a_comma_list() {
-        let options = server(&["--chaos", "hold,leak-errors,leak-events,leak-cache"]).unwrap();
-        assert_eq!(
-            options.chaos,
-            [Fault::Hold, Fault::LeakErrors, Fault::LeakEvents, Fault::LeakCache]
-        );
+        let leaks = "hold,leak-errors,leak-events,leak-cache,leak-sockets,fill-threads";
+        let options = server(&["--chaos", leaks]).unwrap();
+        assert_eq!(options.chaos, Fault::value_variants());
         assert!(server(&[]).unwrap().chaos.is_empty());
     }
 
     #[test]
-    fn the_database_is_memory_unless_a_path_is_given() {
-        assert_eq!(server(&[]).unwrap().database, Location::Memory);
+    fn the_database_is_memory_unless_another_is_named() {
+        assert!(matches!(server(&[]).unwrap().database, Location::Memory));
         let options = server(&["--database", "a/b.db"]).unwrap();
-        assert_eq!(options.database, Location::File("a/b.db".into()));
+        assert!(matches!(options.database, Location::File(path) if path == *"a/b.db"));
+        let options = server(&["--database", "postgres://ada@localhost/chat"]).unwrap();
+        assert!(matches!(options.database, Location::Postgres(_)));
     }
 
     #[test]
@@ -157,7 +149,10 @@ mod tests {
             &["--listen", "here"][..],
             &["--chaos", "leak"],
             &["--database", ""],
+            &["--database", "mysql://ada@localhost/chat"],
             &["load", "--clients", "501"],
+            &["load", "--churn", "501"],
+            &["load", "--polling-clients", "x"],
             &["load", "--seconds", "0"],
             &["load", "--hold-mb", "513"],
             &["load", "--hold-touch", "never"],

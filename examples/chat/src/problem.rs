@@ -6,6 +6,8 @@ use axum::{
 };
 use serde_json::json;
 
+use crate::db::JoinError;
+
 /// A refusal or failure of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -26,6 +28,15 @@ impl Problem {
     /// 422: the request is understood, its values are not acceptable.
     pub(crate) fn invalid(detail: impl ToString) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail.to_string())
+    }
+}
+
+impl From<JoinError> for Problem {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::TooManyRooms => Self::new(StatusCode::CONFLICT, error.to_string()),
+            JoinError::Database(error) => error.into(),
+        }
     }
 }
 

@@ -1,139 +1,119 @@
-//! Who hears whom: one bounded broadcast channel for each room that has somebody in it.
+//! Who hears whom: everybody in a room, whichever protocol they speak.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::extract::ws::Utf8Bytes;
-use tokio::sync::broadcast;
+use plimsoll::{
+    prelude::{ConnectionRegistry, Message},
+    sockets::socketio,
+};
+use tokio::sync::OwnedMutexGuard;
 
-/// Frames that a client may fall behind before it is dropped as too slow. The channel is
-/// shared by a room, so a crowd of slow clients holds no more than one slow client.
-pub(crate) const BACKLOG: usize = 128;
+use crate::message::ServerFrame;
 
-/// A frame for everybody in a room.
-#[derive(Clone, Debug)]
-pub(crate) struct Broadcast {
-    /// Number of the message; `None` for a frame that is not one.
-    pub(crate) id: Option<i64>,
-    pub(crate) frame: Utf8Bytes,
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// A frame of JSON for each thing that happens.
+    WebSocket,
+    /// An event for each thing that happens.
+    SocketIo,
 }
 
-/// The rooms that have somebody in them. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hub {
-    rooms: Arc<Mutex<HashMap<i64, Room>>>,
-}
+impl Speech {
+    const ALL: [Self; 2] = [Self::WebSocket, Self::SocketIo];
 
-#[derive(Debug)]
-struct Room {
-    sender: broadcast::Sender<Broadcast>,
-    present: usize,
-}
-
-impl Hub {
-    /// Takes a seat in a room; dropping the seat leaves it.
-    pub(crate) fn join(&self, room_id: i64) -> Seat {
-        let mut rooms = self.lock();
-        let room = rooms
-            .entry(room_id)
-            .or_insert_with(|| Room { sender: broadcast::channel(BACKLOG).0, present: 0 });
-        room.present += 1;
-        Seat {
-            hub: self.clone(),
-            room_id,
-            sender: room.sender.clone(),
-            receiver: room.sender.subscribe(),
+    /// The registry's name of a room's part that speaks like this: each frame is encoded once
+    /// for each of the two, not for each connection.
+    pub(crate) fn room(self, room_id: i64) -> String {
+        match self {
+            Self::WebSocket => format!("ws:{room_id}"),
+            Self::SocketIo => format!("io:{room_id}"),
         }
     }
 
-    /// Connections in a room now.
-    pub(crate) fn present(&self, room_id: i64) -> usize {
-        self.lock().get(&room_id).map_or(0, |room| room.present)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Room>> {
-        // Nothing here panics between two writes, so what a panic elsewhere left is whole.
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place in a room: hears what is said there and can say something.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    hub: Hub,
-    room_id: i64,
-    sender: broadcast::Sender<Broadcast>,
-    receiver: broadcast::Receiver<Broadcast>,
-}
-
-impl Seat {
-    /// Sends a frame to everybody in the room, the sender included.
-    pub(crate) fn say(&self, id: Option<i64>, frame: String) {
-        // It cannot fail: this seat is a receiver.
-        let _ = self.sender.send(Broadcast { id, frame: frame.into() });
-    }
-
-    /// Waits for the next frame; `None` when this seat fell too far behind.
-    ///
-    /// # Cancel safety
-    ///
-    /// No frame is lost when the future is dropped.
-    pub(crate) async fn hear(&mut self) -> Option<Broadcast> {
-        self.receiver.recv().await.ok()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut rooms = self.hub.lock();
-        if let Some(room) = rooms.get_mut(&self.room_id) {
-            room.present -= 1;
-            if room.present == 0 {
-                rooms.remove(&self.room_id);
+    pub(crate) fn encode(self, frame: &ServerFrame<'_>) -> Message {
+        match self {
+            Self::WebSocket => frame.to_text().into(),
+            Self::SocketIo => {
+                let (event, data) = frame.to_event();
+                socketio::event(&event, &data).expect("JSON can be written as JSON")
             }
+        }
+    }
+}
+
+/// The rooms. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Rooms {
+    sockets: ConnectionRegistry,
+    /// One for each room that was ever in use; there are at most so many as the database allows.
+    order: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Rooms {
+    pub(crate) fn new(sockets: &ConnectionRegistry) -> Self {
+        Self { sockets: sockets.clone(), order: Arc::default() }
+    }
+
+    /// Has a room to oneself. Who stores a message holds it until the message is queued for
+    /// everybody, and who comes in holds it from the history to the seat: so messages come in
+    /// the order of their numbers, and a newcomer misses none and gets none twice.
+    pub(crate) async fn order(&self, room_id: i64) -> OwnedMutexGuard<()> {
+        let room = {
+            let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(order.entry(room_id).or_default())
+        };
+        room.lock_owned().await
+    }
+
+    /// Queues a frame for everybody in a room. Nobody is waited for: who is too slow is closed.
+    pub(crate) fn say(&self, room_id: i64, frame: &ServerFrame<'_>) {
+        for speech in Speech::ALL {
+            self.sockets.broadcast(&speech.room(room_id), speech.encode(frame));
+        }
+    }
+
+    /// Counts the connections in each room; returns how many are in the room of a number.
+    pub(crate) fn present(&self) -> impl Fn(i64) -> usize + use<> {
+        let sizes: HashMap<_, _> = self.sockets.rooms().into_iter().collect();
+        move |room_id| {
+            let size = |speech: Speech| sizes.get(&speech.room(room_id)).copied().unwrap_or(0);
+            Speech::ALL.into_iter().map(size).sum()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use plimsoll::prelude::{ConnectionMeta, Transport};
+
     use super::*;
+    use crate::message::Name;
 
     #[tokio::test]
-    async fn a_frame_reaches_its_room_and_no_other() {
-        let hub = Hub::default();
-        let (mut ada, mut ben, mut eve) = (hub.join(1), hub.join(1), hub.join(2));
-        ada.say(Some(7), "hi".into());
-        eve.say(None, "elsewhere".into());
-        for seat in [&mut ada, &mut ben] {
-            let heard = seat.hear().await.unwrap();
-            assert_eq!((heard.id, heard.frame.as_str()), (Some(7), "hi"));
-        }
-        assert_eq!(eve.hear().await.unwrap().frame.as_str(), "elsewhere");
-    }
+    async fn a_frame_reaches_its_room_in_both_ways_of_speech_and_no_other() {
+        let sockets = ConnectionRegistry::builder().build().unwrap();
+        let rooms = Rooms::new(&sockets);
+        let connect = |speech: Speech, room_id| {
+            let connection = sockets.connect(ConnectionMeta::new(Transport::Other)).unwrap();
+            connection.join(&speech.room(room_id)).unwrap();
+            connection
+        };
+        let plain = connect(Speech::WebSocket, 1);
+        let events = connect(Speech::SocketIo, 1);
+        let _elsewhere = connect(Speech::WebSocket, 2);
+        let present = rooms.present();
+        assert_eq!((present(1), present(2), present(3)), (2, 1, 0));
 
-    #[tokio::test]
-    async fn a_seat_that_falls_behind_hears_that_and_the_others_hear_everything() {
-        let hub = Hub::default();
-        let (mut slow, mut fast) = (hub.join(1), hub.join(1));
-        for n in 0..=BACKLOG {
-            fast.say(None, n.to_string());
-            assert!(fast.hear().await.is_some());
-        }
-        assert!(slow.hear().await.is_none());
-    }
-
-    #[test]
-    fn an_empty_room_holds_nothing() {
-        let hub = Hub::default();
-        let (ada, ben) = (hub.join(1), hub.join(1));
-        assert_eq!(hub.present(1), 2);
-        drop(ada);
-        assert_eq!(hub.present(1), 1);
-        drop(ben);
-        assert_eq!(hub.present(1), 0);
-        assert!(hub.lock().is_empty());
+        let name = Name::parse("name", "Ada").unwrap();
+        rooms.say(1, &ServerFrame::Joined { name: &name });
+        let told = plain.next_queued().await.unwrap();
+        assert_eq!(told.as_text(), Some(r#"{"type":"joined","name":"Ada"}"#));
+        let told = events.next_queued().await.unwrap();
+        assert_eq!(told.as_text(), Some(r#"["joined",{"name":"Ada"}]"#));
+        assert_eq!(sockets.report().queued_messages, 0, "nobody else was told");
     }
 }

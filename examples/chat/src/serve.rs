@@ -8,19 +8,29 @@ use std::{
 };
 
 use axum::serve::ListenerExt as _;
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use plimsoll::prelude::Journal;
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     app::App,
     chaos::Chaos,
     db::Database,
-    journal::Journal,
-    options::{Location, ServerOptions},
-    protect::{Protection, ProtectionError},
+    location::Location,
+    options::ServerOptions,
+    protect::{self, Protection, ProtectionError},
+    socket_io,
 };
 
-/// How long requests and sockets may take to end once the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long everything may take to end once the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(15);
+/// How long of it sockets may take, so that requests have some of it left.
+const CLOSE_SOCKETS: Duration = Duration::from_secs(10);
+/// How long the database may take to close after that.
+const CLOSE_DATABASE: Duration = Duration::from_secs(2);
 
 /// Why the server did not start or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +48,9 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until a signal comes, then stops in good order.
-pub(crate) async fn run(options: ServerOptions) -> Result<(), ServeError> {
+pub(crate) async fn run(options: ServerOptions, journal: Journal) -> Result<(), ServeError> {
     let signal = stop_signal().map_err(ServeError::Signal)?;
-    let server = Server::start(&options).await?;
+    let server = Server::start(&options, journal).await?;
     announce(server.address);
     server.serve(signal).await
 }
@@ -48,14 +58,17 @@ pub(crate) async fn run(options: ServerOptions) -> Result<(), ServeError> {
 /// A server that listens already.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) app: App,
     listener: TcpListener,
-    app: App,
     protection: Protection,
 }
 
 impl Server {
     /// Opens the port and the database and starts Plimsoll.
-    pub(crate) async fn start(options: &ServerOptions) -> Result<Self, ServeError> {
+    pub(crate) async fn start(
+        options: &ServerOptions,
+        journal: Journal,
+    ) -> Result<Self, ServeError> {
         let listen_error = |source| ServeError::Listen { address: options.listen, source };
         // The port first: a second server must not touch the database of the first.
         let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
@@ -63,24 +76,26 @@ impl Server {
         let db = Database::open(&options.database).await.map_err(|source| {
             ServeError::Database { location: options.database.clone(), source }
         })?;
-        let (journal, chaos) = (Journal::new(), Chaos::new(&options.chaos));
-        let protection = Protection::start(&journal, &chaos, !options.no_guard)?;
+        let chaos = Chaos::new(&options.chaos);
+        let (protection, app) = Protection::start(db, &journal, chaos, !options.no_guard).await?;
         if !options.chaos.is_empty() {
             tracing::warn!(chaos = ?options.chaos, "faults are switched on");
         }
         if options.no_guard {
             tracing::warn!("no guard and no automatic cleanup: nothing keeps this server afloat");
         }
-        Ok(Self { address, listener, app: App::new(db, journal, chaos), protection })
+        Ok(Self { address, listener, app, protection })
     }
 
-    /// Serves until `stop` completes; then no connection is accepted any more, requests are
-    /// answered, sockets closed, and Plimsoll is shut down.
+    /// Serves until `stop` completes, then goes away within [`DRAIN`]: it is not ready any more, no
+    /// socket is let in, open ones are closed with 1001, then no connection is accepted, what was
+    /// begun is answered, and Plimsoll is shut down.
     pub(crate) async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { listener, app, protection, .. } = self;
+        let (socket_io, io) = socket_io::layer(&app);
+        let router = protection.wrap(&app, app.router(socket_io));
         // The peer's address is what Plimsoll's access rule for loopback goes by.
-        let service =
-            protection.wrap(app.router()).into_make_service_with_connect_info::<SocketAddr>();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let (drain, draining) = oneshot::channel::<()>();
         // Without it small frames wait for the acknowledgement of the last ones, up to 40 ms.
         let listener = listener.tap_io(|stream| {
@@ -98,14 +113,18 @@ impl Server {
             }
             () = stop => tracing::info!("stopping"),
         }
+        let deadline = Instant::now() + DRAIN;
+        // Together: not ready from now on. The listener stays, for whoever asks about that, and
+        // for polls of Socket.IO that have their last packets to fetch.
+        let sockets = async {
+            protect::close_sockets(&app.sockets, CLOSE_SOCKETS).await;
+            // Sessions that never entered a namespace are no connections of the registry.
+            io.close().await;
+        };
+        let closed = timeout_at(deadline, async { tokio::join!(sockets, protection.shutdown()) });
+        let closed = closed.await.is_ok();
         let _ = drain.send(());
-        let drained = timeout(DRAIN, async {
-            // Together: the event streams of the monitor are requests too, they end only with it.
-            let (result, (), ()) =
-                tokio::join!(&mut server, app.close_sockets(), protection.shutdown());
-            result
-        });
-        let result = match drained.await {
+        let result = match timeout_at(deadline, &mut server).await {
             Ok(result) => joined(result),
             Err(_) => {
                 tracing::warn!("some requests did not end in time and were dropped");
@@ -113,7 +132,11 @@ impl Server {
                 Ok(())
             }
         };
-        app.db.close().await;
+        if !closed {
+            tracing::warn!("some sockets did not end in time and were dropped");
+        }
+        // A query that is still under way is dropped with the process.
+        let _ = timeout(CLOSE_DATABASE, app.db.close()).await;
         result
     }
 }

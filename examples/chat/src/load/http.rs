@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{HeaderMap, Method, Request, StatusCode, body::Bytes, header::RETRY_AFTER};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::{
+    HeaderMap, Method, Request, StatusCode,
+    body::Bytes,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -109,6 +113,35 @@ fn note(probe: &mut Probe, answered: Option<Duration>) {
         Some(latency) => probe.answered.push(latency),
         None => probe.lost += 1,
     }
+}
+
+/// A client of requests with bodies.
+pub(super) type PollClient = Client<HttpConnector, Full<Bytes>>;
+
+/// A poll is answered at the server's next ping at the latest.
+const POLL_LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) fn poll_client() -> PollClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Sends a request and reads the answer as text; `None` without a complete one in time.
+pub(super) async fn exchange(
+    client: &PollClient,
+    method: Method,
+    uri: &str,
+    body: Full<Bytes>,
+) -> Option<(StatusCode, HeaderMap, String)> {
+    let kind =
+        if uri.contains("/socket.io/") { "text/plain;charset=UTF-8" } else { "application/json" };
+    let request =
+        Request::builder().method(method).uri(uri).header(CONTENT_TYPE, kind).body(body).ok()?;
+    let answer = timeout(POLL_LIMIT, async {
+        let (head, body) = client.request(request).await.ok()?.into_parts();
+        let text = body.collect().await.ok()?.to_bytes();
+        Some((head.status, head.headers, String::from_utf8(text.into()).ok()?))
+    });
+    answer.await.ok().flatten()
 }
 
 fn client() -> HttpClient {

@@ -3,10 +3,13 @@
 //! Every client is a closed loop: it sends the next request when the last one is answered, so
 //! the load is bounded by the number of clients. Only the probe keeps its own time.
 
+mod api;
+mod chat;
 mod http;
+mod socket_io;
 mod summary;
+mod talk;
 mod target;
-mod ws;
 
 use std::{
     io::{self, Write as _},
@@ -15,10 +18,16 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
+use self::{
+    chat::Person,
+    summary::{Counts, Summary},
+};
 #[cfg(test)]
-pub(crate) use self::summary::Kind;
-use self::summary::{Counts, Summary};
-pub(crate) use self::target::Target;
+pub(crate) use self::{
+    summary::Kind,
+    talk::{Heard, Refusal, Talk},
+};
+pub(crate) use self::{talk::Protocol, target::Target};
 use crate::{
     options::LoadOptions,
     stop::{Stop, stopped},
@@ -53,8 +62,22 @@ pub(crate) async fn drive(options: &LoadOptions) -> Result<Summary, LoadError> {
     }
     let stop = watch::Sender::new(false);
     let mut clients = JoinSet::new();
-    for index in 0..options.clients {
-        clients.spawn(ws::chat(target.clone(), index, stop.subscribe()));
+    for (protocol, count) in [
+        (Protocol::WebSocket, options.clients),
+        (Protocol::SocketIo, options.socketio_clients),
+        (Protocol::Polling, options.polling_clients),
+    ] {
+        for index in 0..count {
+            let person = Person::new(protocol, index);
+            clients.spawn(chat::chat(target.clone(), person, stop.subscribe()));
+        }
+    }
+    for index in 0..options.churn {
+        let person = Person::churning(index);
+        clients.spawn(chat::churn(target.clone(), person, stop.subscribe()));
+    }
+    for index in 0..options.api_clients {
+        clients.spawn(api::browse(target.clone(), index, stop.subscribe()));
     }
     let hold = http::HoldLoad {
         mb: options.hold_mb,
@@ -77,10 +100,15 @@ pub(crate) async fn drive(options: &LoadOptions) -> Result<Summary, LoadError> {
 
 fn headline(options: &LoadOptions) -> String {
     format!(
-        "{} for {} s: {} chatters, {} hold clients of {} MB for {} ms (touch {})",
+        "{} for {} s: {} chatters, {} by Socket.IO, {} by polling, {} who vanish, {} clients of the \
+         API, {} hold clients of {} MB for {} ms (touch {})",
         options.url,
         options.seconds,
         options.clients,
+        options.socketio_clients,
+        options.polling_clients,
+        options.churn,
+        options.api_clients,
         options.hold_clients,
         options.hold_mb,
         options.hold_ms,

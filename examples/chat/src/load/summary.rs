@@ -11,17 +11,37 @@ pub(crate) enum Kind {
     Connect,
     /// Say something and hear it come back.
     Message,
+    /// Connect by Socket.IO and enter a room.
+    IoConnect,
+    /// Say something by Socket.IO and hear it come back.
+    IoMessage,
+    /// Come, say something, hear it and vanish.
+    Churn,
+    /// A request to the API of sessions and threads.
+    Api,
     /// Have memory held.
     Hold,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Connect, Self::Message, Self::Hold];
+    const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Message,
+        Self::IoConnect,
+        Self::IoMessage,
+        Self::Churn,
+        Self::Api,
+        Self::Hold,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Message => "message",
+            Self::IoConnect => "ioConnect",
+            Self::IoMessage => "ioMessage",
+            Self::Churn => "churn",
+            Self::Api => "api",
             Self::Hold => "hold",
         }
     }

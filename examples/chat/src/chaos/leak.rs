@@ -1,82 +1,18 @@
-//! Faults that can be switched on: collections that grow for ever, as careless code has them.
-//!
-//! They are what Plimsoll is for: each is registered as a pruner, so that the memory comes
-//! back when it is needed.
+//! A collection that grows for ever.
 
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use axum::http::request;
+use plimsoll::{Holding, prelude::*};
 
-use crate::options::Fault;
+use super::padded;
 
-/// Bytes that every leaked entry drags along, as a backtrace or a copy of a buffer would.
-const LUGGAGE_BYTES: usize = 4096;
 /// Entries that are left after the most thorough pruning.
 const KEEP: usize = 20;
 /// Entries that are freed before other tasks of the thread get a turn.
 const BATCH: usize = 10_000;
-
-/// The faults that are switched on. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Chaos {
-    /// Whether memory is held on request.
-    pub(crate) hold: bool,
-    /// An entry for every request, with its whole head.
-    pub(crate) errors: Option<Leak>,
-    /// An entry for every frame of every socket.
-    pub(crate) events: Option<Leak>,
-    /// Every answer that was ever rendered.
-    pub(crate) cache: Option<Leak>,
-}
-
-impl Chaos {
-    pub(crate) fn new(faults: &[Fault]) -> Self {
-        let leak = |fault| faults.contains(&fault).then(Leak::default);
-        Self {
-            hold: faults.contains(&Fault::Hold),
-            errors: leak(Fault::LeakErrors),
-            events: leak(Fault::LeakEvents),
-            cache: leak(Fault::LeakCache),
-        }
-    }
-
-    /// The leaks that are switched on, by the name of their pruner.
-    pub(crate) fn leaks(&self) -> impl Iterator<Item = (&'static str, Leak)> {
-        [
-            ("leaked_errors", self.errors.clone()),
-            ("leaked_events", self.events.clone()),
-            ("leaked_cache", self.cache.clone()),
-        ]
-        .into_iter()
-        .filter_map(|(name, leak)| Some((name, leak?)))
-    }
-
-    pub(crate) fn request(&self, head: &request::Parts) {
-        if let Some(leak) = &self.errors {
-            let mut entry = format!("{} {}\n", head.method, head.uri);
-            for (name, value) in &head.headers {
-                let _ = writeln!(entry, "{name}: {value:?}");
-            }
-            leak.push(&entry);
-        }
-    }
-
-    pub(crate) fn frame(&self, name: &str, frame: &str) {
-        if let Some(leak) = &self.events {
-            leak.push(&format!("{name}: {frame}"));
-        }
-    }
-
-    pub(crate) fn rendered(&self, text: &str) {
-        if let Some(leak) = &self.cache {
-            leak.push(text);
-        }
-    }
-}
 
 /// A collection without a bound. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -98,11 +34,8 @@ pub(crate) struct Amount {
 }
 
 impl Leak {
-    fn push(&self, text: &str) {
-        let mut entry = String::with_capacity(text.len() + LUGGAGE_BYTES);
-        entry.push_str(text);
-        // Written and not only reserved: untouched memory is not resident.
-        entry.extend(std::iter::repeat_n(' ', LUGGAGE_BYTES));
+    pub(super) fn push(&self, text: &str) {
+        let entry = padded(text);
         let mut content = self.lock();
         content.text_bytes += entry.capacity() as u64;
         content.entries.push_back(entry);
@@ -152,34 +85,26 @@ impl Content {
     }
 }
 
+impl Pruner for Leak {
+    async fn prune(&self, request: PruneRequest) -> Result<Pruned, PruneError> {
+        let freed = self.shrink(request.level == CleanupLevel::Aggressive).await;
+        Ok(Pruned::entries(freed.entries).bytes(freed.bytes))
+    }
+
+    fn holding(&self) -> Holding {
+        let held = self.held();
+        Holding::new(Some(held.entries), Some(held.bytes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
-
     use super::*;
 
     fn leak(entries: usize) -> Leak {
         let leak = Leak::default();
         (0..entries).for_each(|n| leak.push(&n.to_string()));
         leak
-    }
-
-    #[test]
-    fn only_what_is_switched_on_leaks() {
-        let (head, ()) = Request::get("/x").body(()).unwrap().into_parts();
-        let calm = Chaos::new(&[]);
-        let leaky = Chaos::new(&[Fault::LeakErrors, Fault::LeakCache]);
-        for chaos in [&calm, &leaky] {
-            for _ in 0..3 {
-                chaos.request(&head);
-                chaos.frame("Ada", "hi");
-                chaos.rendered("<p>");
-            }
-        }
-        assert_eq!(calm.leaks().count(), 0);
-        let leaks: Vec<_> = leaky.leaks().map(|(name, leak)| (name, leak.held().entries)).collect();
-        assert_eq!(leaks, [("leaked_errors", 3), ("leaked_cache", 3)]);
-        assert!(!leaky.hold && Chaos::new(&[Fault::Hold]).hold);
     }
 
     #[tokio::test]
