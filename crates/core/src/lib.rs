@@ -132,5 +132,5 @@ pub use self::{
         DEFAULT_WARNING_RATIO, Threshold, ThresholdError, ThresholdOrigin, Thresholds, Watermarks,
     },
     units::{DurationError, MB, SizeError, allocation_bytes, parse_millis, parse_size, whole_mb},
-    watchlist::{Attribute, Attributed, WatchTerms},
+    watchlist::{Attribute, Attributed, WatchTerms, attributed_fn},
 };

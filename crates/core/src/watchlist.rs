@@ -395,6 +395,15 @@ impl Drop for Scope {
 #[derive(Debug)]
 struct Part(Watch);
 
+impl Part {
+    /// In the request whose code runs on this thread now, where it is attributed.
+    fn of_current() -> Option<Self> {
+        let watch = CURRENT.get().filter(|watch| watch.ledger.meter().is_some())?;
+        watch.entry.turn.join();
+        Some(Self(watch))
+    }
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         self.0.release();
@@ -416,8 +425,8 @@ pin_project! {
 pub trait Attribute: Future + Sized {
     /// Attributes this future to the request whose code runs on this thread now; outside any, or
     /// where nothing is attributed, it is only passed on. To be called where the task is spawned:
-    /// inside the task there is no request any more. `spawn_blocking` and other threads are not
-    /// counted.
+    /// inside the task there is no request any more. For `spawn_blocking` and threads there is
+    /// [`attributed_fn`].
     ///
     /// ```
     /// use plimsoll_core::Attribute;
@@ -429,11 +438,28 @@ pub trait Attribute: Future + Sized {
     /// # }
     /// ```
     fn attributed(self) -> Attributed<Self> {
-        let part = CURRENT.get().filter(|watch| watch.ledger.meter().is_some()).map(|watch| {
-            watch.entry.turn.join();
-            Part(watch)
-        });
-        Attributed { inner: self, part }
+        Attributed { inner: self, part: Part::of_current() }
+    }
+}
+
+/// Counts what a closure allocates, on whatever thread it runs, for the request whose code runs on
+/// this thread now: for `spawn_blocking`, thread pools and threads. Outside any request, or where
+/// nothing is attributed, it is only passed on.
+///
+/// ```
+/// use plimsoll_core::attributed_fn;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let work = attributed_fn(|| vec![0_u8; 1 << 20].len());
+/// assert_eq!(tokio::task::spawn_blocking(work).await.unwrap(), 1 << 20);
+/// # }
+/// ```
+pub fn attributed_fn<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    let part = Part::of_current();
+    move || match &part {
+        Some(part) => part.0.run(work),
+        None => work(),
     }
 }
 

@@ -22,7 +22,9 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use plimsoll_alloc::Attributing;
-use plimsoll_core::{Attribute, Clock, MB, Plimsoll, Priority, RouteFigures, Thresholds};
+use plimsoll_core::{
+    Attribute, Clock, MB, Plimsoll, Priority, RouteFigures, Thresholds, attributed_fn,
+};
 use plimsoll_guard::{
     ChargedBody, DEFAULT_REQUEST_COST_BYTES, GuardConfig, MemoryGuardBodyError, MemoryGuardLayer,
 };
@@ -194,6 +196,23 @@ async fn a_spawned_task_counts_for_the_request_that_spawned_it() {
     service.oneshot(get()).await.unwrap();
     let memory = ship.route().memory.expect("attributed");
     assert!(near(memory.peak_bytes, LARGE), "{memory:?}");
+}
+
+#[tokio::test]
+async fn what_a_blocking_thread_allocates_counts_for_the_request_that_asked_for_it() {
+    let ship = ship();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        let work = attributed_fn(|| black_box(vec![1_u8; LARGE_LENGTH]).len());
+        let length = tokio::task::spawn_blocking(work).await.unwrap();
+        // One that is never run gives its part of the request back as well.
+        drop(attributed_fn(|| ()));
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(length.to_string()))))
+    });
+    let service = MemoryGuardLayer::new(GuardConfig::new(&ship.plimsoll)).layer(inner);
+    service.oneshot(get()).await.unwrap();
+    let memory = ship.route().memory.expect("attributed");
+    assert!(near(memory.peak_bytes, LARGE), "{memory:?}");
+    assert_eq!((ship.held(), memory.live_bytes), ((0, 0), 0), "{memory:?}");
 }
 
 #[tokio::test]
