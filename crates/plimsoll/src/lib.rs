@@ -63,6 +63,7 @@
     feature = "guard",
     feature = "lru",
     feature = "monitor",
+    feature = "retention-sqlite",
     feature = "sockets"
 ))]
 mod guide;
