@@ -12,6 +12,15 @@ const MOST: u32 = 5_000;
 const AIM: Duration = Duration::from_millis(200);
 pub(crate) const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a rule remembers from one run to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) pace: Pace,
+    /// Where a run that stopped at its brakes had come to. The next goes on there, so that rows which
+    /// stay are not looked at over and over; one that comes to the end begins anew.
+    pub(crate) position: Option<String>,
+}
+
 /// Finds the batch size at which a batch takes [`AIM`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {

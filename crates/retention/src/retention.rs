@@ -12,7 +12,7 @@ use crate::sqlite::Sqlite;
 use crate::{
     builder::RetentionBuilder,
     database::Database,
-    pace::Pace,
+    pace::Progress,
     plan::Plan,
     run::{RuleRun, Surroundings},
 };
@@ -30,8 +30,8 @@ pub(crate) struct Inner {
     plans: Vec<Plan>,
     warnings: Vec<String>,
     runtime: Handle,
-    /// Held while rules run: one run at a time. The pace of each rule outlives a run.
-    paces: Mutex<Vec<Pace>>,
+    /// Held while rules run: one run at a time. What each rule remembers outlives it.
+    progress: Mutex<Vec<Progress>>,
 }
 
 impl Retention {
@@ -92,17 +92,17 @@ impl Inner {
         interval: Duration,
         runtime: Handle,
     ) -> Self {
-        let paces = Mutex::new(vec![Pace::default(); plans.len()]);
-        Self { around, interval, plans, warnings, runtime, paces }
+        let progress = Mutex::new(vec![Progress::default(); plans.len()]);
+        Self { around, interval, plans, warnings, runtime, progress }
     }
 
     /// Runs every rule once, in order.
     pub(crate) async fn run_all(&self) -> Vec<RetentionRun> {
-        let mut paces = self.paces.lock().await;
+        let mut progress = self.progress.lock().await;
         let _running = Running::begin(&self.around);
         let mut runs = Vec::with_capacity(self.plans.len());
-        for (at, (plan, pace)) in self.plans.iter().zip(paces.iter_mut()).enumerate() {
-            runs.push(RuleRun::new(&self.around, plan, at).go(pace).await);
+        for (at, (plan, progress)) in self.plans.iter().zip(progress.iter_mut()).enumerate() {
+            runs.push(RuleRun::new(&self.around, plan, at).go(progress).await);
         }
         runs
     }
@@ -171,7 +171,7 @@ impl RetentionRunner for Inner {
 
     fn stopped(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            let _ended = self.paces.lock().await;
+            let _ended = self.progress.lock().await;
         })
     }
 }

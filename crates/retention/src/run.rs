@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     brakes::{Brakes, Matching},
     database::{Batch, BatchError, Database},
-    pace::{Pace, pause},
+    pace::{Pace, Progress, pause},
     plan::{Cutoff, Plan},
     state::{Backlog, State, millis},
 };
@@ -35,6 +35,8 @@ pub(crate) struct RuleRun<'a> {
     began: Duration,
     tally: RetentionRun,
     position: Option<String>,
+    /// Whether it goes on where an earlier run had come to, and so leaves what lies before.
+    resumed: bool,
     busy: u32,
 }
 
@@ -67,17 +69,19 @@ impl<'a> RuleRun<'a> {
         let mut tally = RetentionRun::default();
         tally.rule.clone_from(&plan.name);
         let began = around.clock.now();
-        Self { around, plan, at, began, tally, position: None, busy: 0 }
+        Self { around, plan, at, began, tally, position: None, resumed: false, busy: 0 }
     }
 
     /// Deletes what the rule matches, as far as brakes and circumstances allow.
-    pub(crate) async fn go(mut self, pace: &mut Pace) -> RetentionRun {
+    pub(crate) async fn go(mut self, progress: &mut Progress) -> RetentionRun {
+        self.position = progress.position.take();
+        self.resumed = self.position.is_some();
         let (end, backlog) = match self.halted() {
             Some(end) => (end, Backlog::Unchanged),
             None => match self.begin().await {
                 Ok((cutoff, matching)) => {
                     let end = match self.refused(&matching, cutoff).await {
-                        Ok(None) => self.batches(cutoff, pace).await,
+                        Ok(None) => self.batches(cutoff, &mut progress.pace).await,
                         Ok(Some(refusal)) => refusal,
                         Err(error) => failed(&error),
                     };
@@ -87,6 +91,9 @@ impl<'a> RuleRun<'a> {
                 Err(end) => (end, Backlog::Unchanged),
             },
         };
+        if end.outcome == RetentionOutcome::Ok && end.more {
+            progress.position = self.position.take();
+        }
         if self.tally.deleted > 0 {
             self.around.database.after_deleting(&self.around.clock).await;
         }
@@ -221,7 +228,9 @@ impl<'a> RuleRun<'a> {
     async fn backlog(&self, end: &End, matching: &Matching, cutoff: Cutoff) -> Backlog {
         match end.outcome {
             RetentionOutcome::Elsewhere => Backlog::Unknown,
-            RetentionOutcome::Ok if !end.more => Backlog::Counted { rows: 0, capped: false },
+            RetentionOutcome::Ok if !end.more && !self.resumed => {
+                Backlog::Counted { rows: 0, capped: false }
+            }
             // What was counted at first is known to be too little: count again.
             RetentionOutcome::Ok if matching.capped => {
                 match Matching::capped(&self.around.database, self.plan, cutoff).await {

@@ -121,5 +121,14 @@ async fn rows_are_counted_by_a_dry_run_before_they_are_deleted() {
     browser.click("#dialog-go").await;
     browser.says("#result", "empty_threads 116 deleted of 118").await;
     browser.says("#result", "Freed 800 MB · 1 action · 412 ms").await;
+    // A rule that fails comes as a problem, which tells what the others did.
+    let report = json!({ "database": { "rules": [run(116, "ok"), run(0, "failed")] } });
+    site.extra.lock().unwrap().problem =
+        json!({ "detail": "1 of 2 database rules failed: empty_threads", "report": report });
+    browser.click("#do-database").await;
+    browser.says("#dialog", "1 of 2 database rules failed").await;
+    browser.says("#dialog li.bad", "✕ empty_threads 0 deleted of 118").await;
+    assert_eq!(browser.value("document.querySelector('#dialog-go').disabled").await, true);
+    browser.screenshot("confirm-failed").await;
     assert_no_faults(&browser).await;
 }

@@ -72,6 +72,24 @@ async fn axe_finds_nothing_in_either_theme() {
 }
 
 #[tokio::test]
+async fn the_witnesses_see_what_is_wrong() {
+    let site = Site::start();
+    let browser = visit!(site);
+    assert_no_faults(&browser).await;
+    let breach = "document.body.insertAdjacentHTML('beforeend', '<input style=\"color: red\">'); \
+                  setTimeout(() => { throw new Error('on purpose'); });";
+    browser.run(breach, json!([])).await;
+    browser.until("__faults.length === 2").await;
+    let faults = browser.faults().await.join("\n");
+    assert!(faults.contains("policy: style-src-attr") && faults.contains("on purpose"), "{faults}");
+    browser.run(AXE, json!([])).await;
+    let found = browser
+        .run_async("return (await axe.run(document.body)).violations.map((one) => one.id);")
+        .await;
+    assert!(found.as_array().unwrap().contains(&json!("label")), "{found}");
+}
+
+#[tokio::test]
 async fn axe_finds_nothing_at_the_gate() {
     let site = Site::with(Plan { access: Access::bearer("op"), ..Plan::default() });
     let Some(browser) = Browser::start(1280, 900).await else { return };

@@ -18,7 +18,7 @@ pub(crate) fn everything() -> Extra {
     });
     let mut detail = sockets.clone();
     detail["connections"] = json!([{
-        "id": "c-81", "peer": "203.0.113.9:50412", "transport": "websocket", "state": "open", "rooms": ["lobby"], "tasks": 2,
+        "id": 81, "peer": "203.0.113.9:50412", "transport": "websocket", "state": "lingering", "heldBy": ["a task of the lobby"], "rooms": ["lobby"], "tasks": 2,
         "queuedMessages": 20, "queuedBytes": 64_000, "bytes": 196_000, "ageSeconds": 7_262, "idleSeconds": 4,
     }]);
     detail["recent"] = json!([{ "timestamp": 1_767_868_200_000_u64, "kind": "forced", "connection": "c-7", "detail": "handler did not end" }]);
@@ -45,6 +45,7 @@ pub(crate) fn everything() -> Extra {
         report: json!({ "sockets": sockets, "retention": retention, "forecast": forecast }),
         snapshot: Value::Null,
         flood: 0,
+        problem: Value::Null,
         answers: vec![("/monitoring/sockets", detail)],
     }
 }
@@ -68,6 +69,7 @@ async fn what_is_registered_is_shown() {
     browser.says("#where", "Free, kept by the allocator").await;
     browser.says("#routes", "/orders/{id}").await;
     browser.says("#sockets", "203.0.113.9:50412").await;
+    browser.says("#sockets", "lingering, held by a task of the lobby").await;
     browser.says("#sockets", "412of 5,000").await;
     browser.says("#retention", "empty_threads").await;
     browser.says("#retention", "1,000+").await;
@@ -81,6 +83,27 @@ async fn what_is_registered_is_shown() {
     browser.until(&format!("{sorted} === 'ascending'")).await;
     browser.until("document.activeElement.dataset.key === 'sort-4'").await;
     browser.screenshot("panels-filled").await;
+    assert_no_faults(&browser).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_of_the_rules_counts_and_deletes_nothing() {
+    let mut extra = everything();
+    let rule = |rule: &str, selected: u64| json!({ "rule": rule, "selected": selected, "deleted": 0, "outcome": "ok" });
+    let rules = json!([rule("empty_threads", 118), rule("empty_chat_sessions", 9)]);
+    extra
+        .answers
+        .push(("/cleanup/aggressive", json!({ "dryRun": true, "database": { "rules": rules } })));
+    let site = Site::with(Plan { extra, ..Plan::default() });
+    let browser = visit!(site);
+    browser.click("#retention-dry").await;
+    browser
+        .says("#retention-said", "127 rows would go: empty_threads 118, empty_chat_sessions 9.")
+        .await;
+    let asked = "performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => name.includes('aggressive'))";
+    let asked = browser.value(asked).await;
+    assert_eq!(asked.as_array().unwrap().len(), 1, "{asked}");
+    assert!(asked[0].as_str().unwrap().ends_with("?dryRun=true"), "{asked}");
     assert_no_faults(&browser).await;
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Extra {
     /// Samples that a stream brings after its first event, as fast as they are taken; the last one's
     /// figure is 1.99 GB. None come after them.
     pub(crate) flood: u64,
+    /// What every answer of `answers` is instead, unless null.
+    pub(crate) problem: Value,
     /// Whole answers by the end of their path.
     pub(crate) answers: Vec<(&'static str, Value)>,
 }
@@ -177,6 +179,10 @@ async fn patched(State(extra): State<Arc<Mutex<Extra>>>, request: Request, next:
     let path = request.uri().path().to_owned();
     let extra = extra.lock().unwrap().clone();
     if let Some((_, answer)) = extra.answers.iter().find(|(end, _)| path.ends_with(end)) {
+        if !extra.problem.is_null() {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return (status, extra.problem.to_string()).into_response();
+        }
         let status = if answer.is_null() { StatusCode::NOT_FOUND } else { StatusCode::OK };
         let answer = json!({ "success": true, "data": answer }).to_string();
         return (status, [(CONTENT_TYPE, "application/json")], answer).into_response();

@@ -28,13 +28,23 @@ async function perform(title, where, act) {
   try {
     where.replaceChildren(...await act());
   } catch (error) {
-    where.replaceChildren(el("p.bad", null, el("b", null, "✕ Failed: "), plain(error.message, 400)));
+    where.replaceChildren(...failure("✕ Failed: ", error));
     refused(error);
   } finally {
     state.running = null;
     drawActions();
     soon("report");
   }
+}
+
+// Why it failed; where rules failed the answer still tells what each did.
+function failure(what, error) {
+  const { database, memory } = error.problem?.report ?? error.problem ?? {};
+  return [
+    el("p.bad", { role: "alert" }, el("b", null, what), plain(error.message, 400)),
+    database?.rules?.length ? ruleList(database.rules) : null,
+    memory?.cleanup ? resultList(memory.cleanup.results) : null,
+  ].filter(Boolean);
 }
 
 const outcomeWords = { ok: "done", failed: "failed", panicked: "panicked", timedOut: "timed out", implausible: "implausible claim", skipped: "skipped", dryRun: "would" };
@@ -142,7 +152,7 @@ async function confirmed(title, go, content) {
       button.disabled = !canSteer();
     }
   } catch (error) {
-    body.replaceChildren(el("p.bad", { role: "alert" }, "It could not be counted, so it cannot be started: ", plain(error.message, 400)));
+    body.replaceChildren(...failure("It could not be counted, so it cannot be started: ", error));
     refused(error);
   }
   return closed;

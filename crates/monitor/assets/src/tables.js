@@ -49,7 +49,7 @@ function drawRoutes() {
 function drawSockets(detail) {
   const sockets = detail ?? state.report?.sockets;
   redraw($("sockets"), sockets ?? "none", () => {
-    if (!sockets) return empty("No connections are registered. ", el("code", null, "ConnectionRegistry"), " of ", el("code", null, "plimsoll-sockets"), " counts them and cleans up after each: ", el("code", null, "registry.connect(meta)"), ".");
+    if (!sockets) return empty("No connections are registered. ", el("code", null, "plimsoll-sockets"), " counts them and cleans up after each: ", el("code", null, "ConnectionRegistry::builder().plimsoll(&plimsoll).build()"), ".");
     const transports = Object.entries(sockets.transports ?? {}).filter(([, number]) => number > 0).map(([name, number]) => `${plain(name, 20)} ${count(number)}`).join(", ");
     return [
       el("dl.facts", null,
@@ -58,7 +58,7 @@ function drawSockets(detail) {
         fact("Hold", bytes(sockets.bytes)), fact("Queued", bytes(sockets.queuedBytes), plural(sockets.queuedMessages, "message")), fact("Oldest", span(sockets.oldestSeconds))),
       transports ? el("p.quiet", null, transports) : null,
       sockets.connections?.length ? table("Connections that hold most", [{ name: "Peer" }, { name: "State" }, { name: "Holds", num: true }, { name: "Queued", num: true }, { name: "Tasks", num: true }, { name: "Age", num: true }, { name: "Idle", num: true }],
-        sockets.connections.slice(0, 10).map((one) => [el("span.name", { title: plain(`${one.id} ${(one.rooms ?? []).join(", ")}`) }, plain(one.peer ?? one.id, 60)), plain(one.state, 20), bytes(one.bytes), bytes(one.queuedBytes), count(one.tasks), span(one.ageSeconds), span(one.idleSeconds)])) : null,
+        sockets.connections.slice(0, 10).map((one) => [el("span.name", { title: plain(`${one.id} ${(one.rooms ?? []).join(", ")}`) }, plain(one.peer ?? one.id, 60)), plain([one.state, ...(one.heldBy ?? []).slice(0, 3).map((holder) => `held by ${plain(holder, 60)}`)].join(", "), 240), bytes(one.bytes), bytes(one.queuedBytes), count(one.tasks), span(one.ageSeconds), span(one.idleSeconds)])) : null,
       sockets.recent?.length ? el("details", { "data-key": "socket-events" }, el("summary", null, "Recent events"),
         el("ul.plain", null, sockets.recent.slice(0, 20).map((event) => el("li", null, `${time(event.timestamp)} ${plain(event.kind, 40)} ${plain(event.connection, 60)} ${plain(event.detail ?? "", 160)}`)))) : null,
     ];
@@ -67,7 +67,7 @@ function drawSockets(detail) {
 
 function drawPruners({ pruners }) {
   redraw($("pruners"), pruners, () => pruners.length
-    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Removed last", num: true }, { name: "Frees", num: true }],
+    ? table("Pruners", [{ name: "Name" }, { name: "Runs from" }, { name: "Entries", num: true }, { name: "Holds", num: true }, { name: "Removed", num: true }, { name: "Frees", num: true }],
       pruners.map((one) => [named(one.name), plain(one.leastLevel, 20), count(one.entries), bytes(one.bytes), isNumber(one.lastRemoved) ? count(one.lastRemoved) : "–", isNumber(one.bytesPerMillisecond) ? `${bytes(one.bytesPerMillisecond)}/ms` : "–"]))
     : empty("No pruners are registered: ", el("code", null, 'registry.register("cache", cache)'), "."));
 }
@@ -77,7 +77,7 @@ function drawRetention() {
   show($("retention-dry"), Boolean(retention) && mayOperate());
   $("retention-dry").disabled = !canSteer() || Boolean(state.running);
   redraw($("retention"), retention ?? "none", () => {
-    if (!retention) return empty("No database rules are registered. ", el("code", null, "plimsoll-retention"), " deletes old rows in small batches: ", el("code", null, 'Rule::delete_from("threads").older_than("created_at", hours(2))'), ".");
+    if (!retention) return empty("No database rules are registered. ", el("code", null, "plimsoll-retention"), " deletes old rows in small batches: ", el("code", null, "Retention::sqlite(pool).rule(rule).start(&plimsoll)"), ".");
     const words = [plain(retention.database, 40), retention.paused ? `paused: ${plain(retention.paused, 120)}` : retention.running ? "running now" : `every ${span(retention.intervalMs / 1000)}`,
       `last run ${retention.lastRun ? time(retention.lastRun) : "never"}`, retention.nextRun ? `next ${time(retention.nextRun)}` : null].filter(Boolean).join(" · ");
     return [el("p.quiet", null, words), table("Rules", [{ name: "Rule" }, { name: "Older than" }, { name: "Backlog", num: true }, { name: "Last success" }, { name: "Deleted", num: true }, { name: "Reprieved", num: true }, { name: "Last run" }],

@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.5f7b31245323a8a6.js",
+        name: "app.cebae4f139638c0b.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),
@@ -30,7 +30,7 @@ pub(super) const FILES: [File; 2] = [
         brotli: include_bytes!("../../assets/dist/app.js.br"),
     },
     File {
-        name: "style.61bbd8c874f5364e.css",
+        name: "style.166e90cb881e2cc6.css",
         content_type: "text/css; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/style.css"),

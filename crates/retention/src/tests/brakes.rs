@@ -193,3 +193,25 @@ async fn a_rule_of_another_session_is_left_to_it() {
     assert_eq!(retention.run().await[0].deleted, 10);
     plimsoll.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_to_match_behind_a_run_goes_once_that_has_come_to_its_end() {
+    let db = Db::sqlite().await;
+    for id in 1..=30 {
+        db.thread(id, id).await;
+    }
+    db.execute("INSERT INTO messages (id, thread_id) VALUES (1, 1)").await;
+    let (plimsoll, _) = plimsoll();
+    let brakes = Brakes { rows: 20, ..Brakes::default() };
+    let retention =
+        db.rules().brakes(brakes).rule(db.empty_threads()).start(&plimsoll).await.unwrap();
+    let run = retention.run().await.remove(0);
+    assert_eq!((run.deleted, run.more), (20, true), "{run:?}");
+    db.execute("DELETE FROM messages").await;
+    // The second goes on behind the first; the third begins anew.
+    let run = retention.run().await.remove(0);
+    assert_eq!((run.deleted, run.more), (9, true), "{run:?}");
+    assert_eq!(retention.run().await[0].deleted, 1);
+    assert_eq!(db.count("threads").await, 0);
+    plimsoll.shutdown().await;
+}

@@ -136,7 +136,8 @@ fn a_guard_that_outlives_the_runtime_ends_its_connection_all_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_left_however_the_steps_interleave() {
     let sockets = ConnectionRegistry::builder()
-        .cleanup_timeout(Duration::from_millis(50))
+        // Long enough that a hook whose thread has to wait for a processor still runs.
+        .cleanup_timeout(Duration::from_secs(2))
         .max_per_peer(1_000_000)
         .build()
         .unwrap();

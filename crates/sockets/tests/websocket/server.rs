@@ -120,7 +120,7 @@ pub(crate) fn quick() -> SocketLimits {
 pub(crate) fn registry(limits: SocketLimits) -> ConnectionRegistry {
     ConnectionRegistry::builder()
         .limits(limits)
-        .cleanup_timeout(Duration::from_secs(1))
+        .cleanup_timeout(Duration::from_secs(3))
         .build()
         .expect("settings are in range")
 }
