@@ -141,8 +141,8 @@ pub(crate) struct MonitorArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = interval)]
     pub(crate) interval: Duration,
     /// End after this many checks; exit 3 if the last found no server
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: Option<u32>,
 }
 
 /// Options of `thresholds`.

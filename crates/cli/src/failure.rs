@@ -81,9 +81,12 @@ impl Failure {
             }
             Self::Answer(refusal) => match refusal.status {
                 401 | 403 => {
-                    "set PLIMSOLL_TOKEN or --token-file to a token that has the scope, or ask from the server's own machine"
+                    "set PLIMSOLL_TOKEN or --token-file to a token that has the scope, or ask without one from the server's own machine"
                 }
                 300..=399 => "give the address that it points to with --url",
+                404 if refusal.detail.starts_with("no alert has") => {
+                    "`plimsoll alerts` lists the alerts with their ids"
+                }
                 404 => "--url takes the address that the monitoring routes are mounted on",
                 _ => return None,
             },

@@ -13,9 +13,9 @@ pub(super) fn run(
     output: &mut Output,
 ) -> Result<Exit, Failure> {
     let mut beat = Beat::start(options.interval);
-    let mut checks = 0_u64;
+    let mut checks = 0_u32;
     loop {
-        checks += 1;
+        checks = checks.saturating_add(1);
         let is_last = options.count.is_some_and(|count| checks >= count);
         let exit = match check(client, output) {
             Ok(()) => Exit::Done,

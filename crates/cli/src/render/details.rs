@@ -6,7 +6,7 @@ use crate::{
         outlook::forecast_line,
         table::{Align, table},
     },
-    text::{exact_megabytes, figure, megabytes},
+    text::{figure, megabytes},
     time::span,
     wire::{Guard, Report},
 };
@@ -79,7 +79,7 @@ fn exact(bytes: Option<u64>) -> String {
 
 fn guard(look: &Look, guard: &Guard) -> String {
     let mode = guard.mode.as_deref().map_or_else(|| "n/a".to_owned(), |mode| look.foreign(mode));
-    let reserved = guard.reserved_bytes.map_or_else(|| "n/a".to_owned(), exact_megabytes);
+    let reserved = megabytes(guard.reserved_bytes);
     format!(
         "{mode}: {} in flight, {reserved} reserved, {} admitted, {} shed, {} would have been",
         figure(guard.in_flight, ""),

@@ -12,6 +12,8 @@ use crate::{
 
 /// A rule whose rows wait for more than this many intervals does not work.
 const STALLED_INTERVALS: i64 = 3;
+/// Uptime from which on a server that makes forecasts has one, and a little more.
+const FORECAST_AFTER_SECONDS: u64 = 22 * 60;
 /// An interval that the server does not tell: its default.
 const DEFAULT_INTERVAL_MS: u64 = 300_000;
 
@@ -19,7 +21,12 @@ const DEFAULT_INTERVAL_MS: u64 = 300_000;
 pub(crate) fn forecast(report: &Report) -> Finding {
     let name = "forecast";
     let Some(told) = &report.forecast else {
-        let detail = "none: it takes 20m of readings, and a server that makes one";
+        let detail = match report.uptime_seconds {
+            Some(seconds) if seconds < FORECAST_AFTER_SECONDS => {
+                "none yet: it takes 20m of readings"
+            }
+            _ => "none: this server makes no forecast",
+        };
         return Finding::good(name, detail.to_owned());
     };
     let detail = forecast_line(told);
@@ -96,7 +103,7 @@ pub(crate) fn retention(report: &Report, timestamp: Option<&str>) -> Option<Find
     if let Some(why) = &told.paused {
         return fair(
             format!("paused: {why}"),
-            "`plimsoll report`: at critical no rows are deleted",
+            "rules go on by themselves below critical: `plimsoll cleanup --level aggressive`, or higher thresholds",
         );
     }
     if let Some(rule) = told.rules.iter().find(|rule| is_stalled(told, rule, now)) {

@@ -71,6 +71,11 @@ fn the_server_says_which_names_and_ids_there_are() {
     let ran = server.run(&["alerts", "--silence", "Memory", "--for", "1h"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(5), ""));
     assert_eq!(ran.stderr, "error: /name: must be one of MemoryCritical\n");
+    let unknown = "no alert has the id x; accepted are the ids of the list of alerts";
+    let ran = Server::always(problem(404, unknown)).run(&["alerts", "--resolve", "x"]);
+    let stderr =
+        format!("error: {unknown}\n  help: `plimsoll alerts` lists the alerts with their ids\n");
+    assert_eq!((ran.code, ran.stderr), (Some(5), stderr));
     let ran = Server::always(problem(403, "scope operate is needed")).run(&["alerts", "--test"]);
     assert_eq!(ran.code, Some(4));
 }

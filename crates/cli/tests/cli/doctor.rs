@@ -53,10 +53,17 @@ fn a_sound_server_passes_every_check() {
             "✅ release     glibc",
             "✅ limit       4000MB; warning 2000MB, critical 3000MB",
             "✅ cleanup     last 2025-01-08 10:25:00 freed 800MB; no failed actions",
-            "✅ forecast    none: it takes 20m of readings, and a server that makes one",
+            "✅ forecast    none: this server makes no forecast",
             "✅ alerts      to log, webhook",
             "all checks passed",
         ]
+    );
+    let young = fixture("report").replace(r#""uptimeSeconds":7860"#, r#""uptimeSeconds":60"#);
+    let ran = self::server(young, unknown_action()).run(&["doctor"]);
+    assert!(
+        ran.stdout.contains("forecast    none yet: it takes 20m of readings\n"),
+        "{}",
+        ran.stdout
     );
     let ascii = server.run(&["doctor", "--ascii"]);
     assert!(ascii.stdout.is_ascii() && ascii.stdout.contains("[ok]   release     glibc\n"));

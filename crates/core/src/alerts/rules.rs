@@ -374,11 +374,13 @@ pub(super) fn summary(
     let (warning, critical) = (Mb(marks.warning_bytes()), Mb(marks.critical_bytes()));
     match name {
         AlertName::MemoryCritical => {
-            format!("{} ≥ critical {critical}{}", Figure(facts), circumstances(facts, memory))
+            let side = side(facts, marks.critical_bytes());
+            format!("{} {side} critical {critical}{}", Figure(facts), circumstances(facts, memory))
         }
         AlertName::MemoryWarning => format!(
-            "{} ≥ warning {warning}, critical at {critical}{}",
+            "{} {} warning {warning}, critical at {critical}{}",
             Figure(facts),
+            side(facts, marks.warning_bytes()),
             circumstances(facts, memory)
         ),
         AlertName::CleanupIneffective => {
@@ -537,6 +539,14 @@ fn failures(cleanup: &CleanupFact) -> String {
 }
 
 /// The decision figure with its name: `workingSet 3100MB`.
+/// How the figure stands to a threshold: an alert fires on until it is clearly below.
+fn side(facts: &AlertFacts<'_>, threshold: u64) -> &'static str {
+    match facts.figure_bytes {
+        Some(bytes) if bytes < threshold => "just under",
+        _ => "≥",
+    }
+}
+
 struct Figure<'a, 'b>(&'a AlertFacts<'b>);
 
 impl fmt::Display for Figure<'_, '_> {

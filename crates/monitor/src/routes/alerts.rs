@@ -97,13 +97,15 @@ pub(crate) fn silence(plimsoll: &Plimsoll, body: &[u8]) -> Reply {
         plimsoll.lift_silence(name);
         format!("{name} is no longer silenced")
     } else {
-        plimsoll
-            .silence_alert(name, span)
-            .map_err(|error| invalid_member(span_member(&members), &error.to_string()))?;
+        plimsoll.silence_alert(name, span).map_err(|_| out_of_range(&members))?;
         format!("{name} is silenced for {} min", span.as_secs().div_ceil(60))
     };
     reply::done(plimsoll, &message, &Silences { silences: plimsoll.alerts().silences() })
 }
+
+/// What is accepted for how long.
+const FOR: &str = "must be a duration such as \"1h\", at most 24h";
+const MINUTES: &str = "must be a whole number such as 60, at most 1440";
 
 fn rule(members: &Map<String, Value>) -> Result<AlertName, Problem> {
     let name = members.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -111,8 +113,11 @@ fn rule(members: &Map<String, Value>) -> Result<AlertName, Problem> {
     name.parse().map_err(|_| invalid_member("name", &format!("must be one of {}", names())))
 }
 
-fn span_member(members: &Map<String, Value>) -> &'static str {
-    if members.contains_key("for") { "for" } else { "minutes" }
+fn out_of_range(members: &Map<String, Value>) -> Problem {
+    match members.contains_key("for") {
+        true => invalid_member("for", FOR),
+        false => invalid_member("minutes", MINUTES),
+    }
 }
 
 fn span(members: &Map<String, Value>) -> Result<Duration, Problem> {
@@ -121,16 +126,14 @@ fn span(members: &Map<String, Value>) -> Result<Duration, Problem> {
         (Some(_), Some(_)) => refused("for", "must not stand beside minutes"),
         (Some(minutes), None) => match minutes.as_u64().and_then(|m| m.checked_mul(60)) {
             Some(seconds) => Ok(Duration::from_secs(seconds)),
-            None => refused("minutes", "must be a whole number such as 60, at most 1440"),
+            None => refused("minutes", MINUTES),
         },
         (None, Some(Value::String(text))) => match parse_millis(text) {
             Ok(span) => Ok(span),
-            Err(_) => refused("for", "must be a duration such as 1h, at most 24h"),
+            Err(_) => refused("for", FOR),
         },
-        (None, Some(_)) => refused("for", "must be a duration such as \"1h\", at most 24h"),
-        (None, None) => {
-            refused("minutes", "must say for how long: a whole number such as 60, at most 1440")
-        }
+        (None, Some(_)) => refused("for", FOR),
+        (None, None) => refused("for", "must say for how long, such as \"1h\", at most 24h"),
     }
 }
 

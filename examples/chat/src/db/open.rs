@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use sqlx::{
-    ConnectOptions as _,
+    ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{
         SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
@@ -55,10 +55,13 @@ impl Database {
     }
 
     async fn open_postgres(options: &PgConnectOptions) -> sqlx::Result<Self> {
+        let options = options.clone().application_name("chat");
+        // A pool asks again until its time is up, and then says only that it is. This one says why.
+        options.connect().await?.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(PATIENCE)
-            .connect_with(options.clone().application_name("chat"))
+            .connect_with(options)
             .await?;
         sqlx::raw_sql(include_str!("../schema/postgres.sql")).execute(&pool).await?;
         Ok(Self { link: Link::Postgres(pool), gate: Arc::default(), _anchor: None })

@@ -17,13 +17,13 @@ CREATE TABLE IF NOT EXISTS chat_sessions (
 );
 CREATE TABLE IF NOT EXISTS threads (
     id         INTEGER PRIMARY KEY,
-    session_id INTEGER NOT NULL REFERENCES chat_sessions (id) ON DELETE CASCADE,
+    session_id INTEGER NOT NULL REFERENCES chat_sessions (id),
     title      TEXT NOT NULL,
     created_at INTEGER NOT NULL DEFAULT (unixepoch())
 );
 CREATE TABLE IF NOT EXISTS messages (
     id         INTEGER PRIMARY KEY,
-    thread_id  INTEGER NOT NULL REFERENCES threads (id) ON DELETE CASCADE,
+    thread_id  INTEGER NOT NULL REFERENCES threads (id),
     user_id    INTEGER NOT NULL REFERENCES users (id),
     body       TEXT NOT NULL,
     created_at INTEGER NOT NULL DEFAULT (unixepoch())

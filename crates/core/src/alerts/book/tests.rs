@@ -425,6 +425,23 @@ fn a_memory_alert_says_what_to_act_on() {
 }
 
 #[test]
+fn a_level_that_is_kept_below_its_threshold_is_not_told_to_be_above() {
+    let mut desk = Desk::new();
+    desk.tick(&critical());
+    let mut kept = critical();
+    kept.figure_bytes = Some(2_950 * MB);
+    desk.now += Duration::from_secs(60);
+    desk.check(&kept);
+    let summaries: Vec<_> = desk.book.active().into_iter().map(|state| state.summary).collect();
+    assert!(
+        summaries
+            .iter()
+            .any(|said| said.starts_with("workingSet 2950MB just under critical 3000MB")),
+        "{summaries:?}"
+    );
+}
+
+#[test]
 fn the_history_is_bounded_and_newest_first() {
     let mut desk = Desk::new();
     for _ in 0..HISTORY + 50 {
