@@ -383,7 +383,7 @@ impl HeldBytes {
     fn new(entry: &Arc<Entry>, bytes: u64) -> Self {
         entry.hold_bytes(bytes);
         let surcharge = entry.inner.admission.map(|admission| {
-            let surcharge = admission.surcharge(None);
+            let surcharge = admission.surcharge(None).apart();
             surcharge.grow_unasked(bytes);
             surcharge
         });

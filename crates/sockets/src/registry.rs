@@ -250,7 +250,7 @@ fn admit(inner: &Arc<Inner>, meta: &ConnectionMeta) -> Result<Admitted, Refused>
     let slot = inner.slots.take(meta.peer.as_ref())?;
     let mut charged = None;
     if let Some(admission) = inner.admission {
-        let surcharge = admission.surcharge(None);
+        let surcharge = admission.surcharge(None).apart();
         let bytes = inner.limits.resting_bytes();
         match inner.priority {
             Some(priority) => {
