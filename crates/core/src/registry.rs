@@ -198,7 +198,9 @@ impl CleanupRegistry {
         let entries = self.inner.lock().clone();
         let mut plan: Vec<_> =
             entries.into_iter().filter(|entry| entry.least_level() <= level).collect();
-        plan.sort_by_key(|entry| std::cmp::Reverse(entry.rate().unwrap_or(u64::MAX)));
+        // Each is asked once: a pass that ends meanwhile changes its rate, and a sort by keys that
+        // move may panic.
+        plan.sort_by_cached_key(|entry| std::cmp::Reverse(entry.rate().unwrap_or(u64::MAX)));
         plan
     }
 }

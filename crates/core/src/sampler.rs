@@ -188,35 +188,49 @@ impl Reader {
 /// The body of the sampler thread.
 pub(crate) fn run(shared: &Arc<Shared>, mut reader: Reader) {
     let gate = &shared.sampler;
+    while !gate.is_stopped() {
+        // What is logged on the way runs the program's code. Its panic is that of one look: without
+        // a sampler nothing would be refused, and nothing cleaned up, ever again.
+        let looked = std::panic::catch_unwind(AssertUnwindSafe(|| look(shared, &mut reader)));
+        let wait = looked.unwrap_or_else(|_| {
+            // Not logged: that may be what panics.
+            shared.latest().error = Some("a look at the memory panicked".to_owned());
+            gate.failures.fetch_add(1, Ordering::Relaxed);
+            shared.check_interval.min(RETRY_AFTER_ERROR)
+        });
+        gate.is_due(shared.clock.now() + wait);
+        // A wake that came meanwhile makes this return at once.
+        std::thread::park_timeout(wait);
+    }
+    gate.answer(&mut gate.take_waiting(), None);
+}
+
+/// Reads once and acts on it; returns how long to wait.
+fn look(shared: &Arc<Shared>, reader: &mut Reader) -> Duration {
+    let gate = &shared.sampler;
     let failed = |error: &SourceError, waiting: &mut Vec<Waiting>| {
         gate.failures.fetch_add(1, Ordering::Relaxed);
         shared.note_failed_reading(error);
         gate.answer(waiting, None);
         shared.check_interval.min(RETRY_AFTER_ERROR)
     };
-    while !gate.is_stopped() {
-        let mut waiting = gate.take_waiting();
-        // Before the reading: what is promised meanwhile counts as not yet seen.
-        let reserved = shared.ledger.reserved_bytes();
-        let read = reader.read(&shared.clock, !waiting.is_empty());
-        // Before anybody is answered, so that whoever was knows the sampler to be alive.
-        gate.is_due(shared.clock.now() + shared.check_interval);
-        let wait = match read {
-            Ok(reading) => match shared.take_reading(reading, reserved) {
-                Some(evaluation) => {
-                    gate.checks.fetch_add(1, Ordering::Relaxed);
-                    gate.answer(&mut waiting, Some(reading));
-                    reader.watch(&evaluation)
-                }
-                None => failed(&SourceError::new("the decision figure"), &mut waiting),
-            },
-            Err(error) => failed(&error, &mut waiting),
-        };
-        gate.is_due(shared.clock.now() + wait);
-        // A wake that came meanwhile makes this return at once.
-        std::thread::park_timeout(wait);
+    let mut waiting = gate.take_waiting();
+    // Before the reading: what is promised meanwhile counts as not yet seen.
+    let reserved = shared.ledger.reserved_bytes();
+    let read = reader.read(&shared.clock, !waiting.is_empty());
+    // Before anybody is answered, so that whoever was knows the sampler to be alive.
+    gate.is_due(shared.clock.now() + shared.check_interval);
+    match read {
+        Ok(reading) => match shared.take_reading(reading, reserved) {
+            Some(evaluation) => {
+                gate.checks.fetch_add(1, Ordering::Relaxed);
+                gate.answer(&mut waiting, Some(reading));
+                reader.watch(&evaluation)
+            }
+            None => failed(&SourceError::new("the decision figure"), &mut waiting),
+        },
+        Err(error) => failed(&error, &mut waiting),
     }
-    gate.answer(&mut gate.take_waiting(), None);
 }
 
 #[cfg(test)]

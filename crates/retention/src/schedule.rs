@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use plimsoll_core::RetentionRunner;
+
 use crate::{pace::stagger, retention::Inner, run::CRITICAL};
 
 /// How often a run that is due looks whether memory is short still.
@@ -21,7 +23,8 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
             around.state.paused(None);
         }
         if !around.is_stopped() {
-            inner.run_all().await;
+            // In a task of its own, so that a panic ends that run and not the schedule.
+            RetentionRunner::run(Arc::clone(&inner), false).await;
         }
     }
     around.state.next_run(None);

@@ -8,7 +8,11 @@ use std::{
 use plimsoll_core::{CleanupLevel, CleanupTrigger, Plimsoll};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{cause::CloseCause, entry::Entry, hook::Hook, inner::Inner};
+use crate::{
+    cause::CloseCause,
+    entry::{Entry, Leaving},
+    inner::Inner,
+};
 
 /// An aborted task ends at its next await point; one that has not ended by then blocks a thread.
 const ABORT_GRACE: Duration = Duration::from_millis(500);
@@ -24,7 +28,7 @@ impl Entry {
     /// Begins the closing, whose deadline counts from now whatever the cause. `false` when it
     /// has begun already.
     pub(crate) fn begin_close(self: &Arc<Self>, cause: CloseCause) -> bool {
-        let Some((hooks, rooms)) = self.enter_closing(&cause) else { return false };
+        let Some(Leaving { hooks, rooms }) = self.enter_closing(&cause) else { return false };
         let detected = Instant::now();
         let inner = &self.inner;
         // Up before down, so that nobody who adds the two misses one.
@@ -35,10 +39,14 @@ impl Entry {
         inner.note_event("closing", self.id, Some(cause.as_str().to_owned()));
         tracing::debug!(connection = self.id, cause = cause.as_str(), "connection closing");
         inner.note_disconnect();
+        for hook in hooks {
+            // A task each: they run at the same time, and a panic is that of one.
+            self.spawn_hook(hook);
+        }
         // This task is the connection's own and ends by the deadline. On a runtime that has
         // ended it is dropped at once, and ends the connection in that.
         let end = End(Arc::clone(self));
-        drop(inner.runtime.spawn(end.run(hooks, detected)));
+        drop(inner.runtime.spawn(end.run(detected)));
         true
     }
 
@@ -77,13 +85,8 @@ impl Drop for End {
 }
 
 impl End {
-    async fn run(self, hooks: Vec<Hook>, detected: Instant) {
+    async fn run(self, detected: Instant) {
         let entry = &self.0;
-        for hook in hooks {
-            // A task each: they run at the same time, and a panic is that of one.
-            let (name, at) = (hook.name, hook.at);
-            let _ = entry.spawn(name, at, true, hook.run());
-        }
         let deadline = detected + entry.inner.cleanup_timeout;
         let _ = timeout_at(deadline, entry.drained()).await;
         entry.finish();

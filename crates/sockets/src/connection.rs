@@ -129,7 +129,8 @@ impl Connection {
     }
 
     /// Runs `hook` when the connection ends, whatever the cause, at the same time as the other
-    /// hooks. A panic in it is logged and harms nobody; it is aborted at the deadline.
+    /// hooks. A panic in it is logged and harms nobody; it is aborted at the deadline, but begins
+    /// also where its turn comes only then. It does not run when the Tokio runtime ends first.
     ///
     /// # Errors
     /// [`Closed`] when the closing has begun; the hook is dropped then and does not run.
@@ -382,7 +383,7 @@ impl HeldBytes {
     fn new(entry: &Arc<Entry>, bytes: u64) -> Self {
         entry.hold_bytes(bytes);
         let surcharge = entry.inner.admission.map(|admission| {
-            let surcharge = admission.surcharge(None);
+            let surcharge = admission.surcharge(None).apart();
             surcharge.grow_unasked(bytes);
             surcharge
         });

@@ -80,8 +80,22 @@ struct TaskSlot {
     named: Named,
     /// Not known until the task was spawned.
     abort: Option<AbortHandle>,
-    /// Whether it was to be aborted before that.
+    /// Whether it is to be aborted.
     aborted: bool,
+    /// Whether it is a hook that was not polled yet: that happens once, however late.
+    owed: bool,
+}
+
+/// A hook whose task is in the books already.
+pub(crate) struct BookedHook {
+    pub(crate) task: u32,
+    pub(crate) hook: Hook,
+}
+
+/// What a closing has to do.
+pub(crate) struct Leaving {
+    pub(crate) hooks: Vec<BookedHook>,
+    pub(crate) rooms: Vec<Arc<str>>,
 }
 
 impl std::fmt::Display for Named {
@@ -218,9 +232,9 @@ impl Entry {
 
     /// Bytes held: buffers, queue, and what the application said.
     pub(crate) fn bytes(&self) -> u64 {
-        self.inner.limits.resting_bytes()
-            + self.outbox.depth().1 as u64
-            + self.held_bytes.load(Ordering::Relaxed)
+        let queued = self.outbox.depth().1 as u64;
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        self.inner.limits.resting_bytes().saturating_add(queued).saturating_add(held)
     }
 
     /// Takes the hook, or drops it when the closing has begun.
@@ -292,22 +306,30 @@ impl Entry {
         if body.phase == CLOSED || body.phase == CLOSING && !while_closing {
             return Err(Closed);
         }
-        let id = body.next();
-        let named = Named { id, name, at };
-        body.tasks.push(TaskSlot { named, abort: None, aborted: false });
-        Ok(id)
+        Ok(body.book(name, at, false))
     }
 
     pub(crate) fn task_spawned(&self, id: u32, abort: AbortHandle) {
         let mut body = self.body();
         // It may have ended already.
         let Some(slot) = body.tasks.iter_mut().find(|slot| slot.named.id == id) else { return };
-        if !slot.aborted {
+        if !slot.aborted || slot.owed {
             slot.abort = Some(abort);
             return;
         }
         drop(body);
         abort.abort();
+    }
+
+    /// A hook was polled for the first time and goes on; whether it is to end here, since its
+    /// deadline passed before.
+    pub(crate) fn hook_began(&self, id: u32) -> bool {
+        let mut body = self.body();
+        let Some(slot) = body.tasks.iter_mut().find(|slot| slot.named.id == id) else {
+            return false;
+        };
+        slot.owed = false;
+        slot.aborted
     }
 
     pub(crate) fn task_ended(&self, id: u32) {
@@ -349,7 +371,7 @@ impl Entry {
     }
 
     /// Begins the closing: `None` when it has begun already, by whatever cause.
-    pub(crate) fn enter_closing(&self, cause: &CloseCause) -> Option<(Vec<Hook>, Vec<Arc<str>>)> {
+    pub(crate) fn enter_closing(&self, cause: &CloseCause) -> Option<Leaving> {
         let mut body = self.body();
         if body.phase != OPEN {
             return None;
@@ -357,15 +379,19 @@ impl Entry {
         body.phase = CLOSING;
         body.cause = Some(cause.clone());
         self.phase.store(CLOSING, Ordering::Release);
-        let taken = (std::mem::take(&mut body.hooks), std::mem::take(&mut body.rooms));
+        let hooks = std::mem::take(&mut body.hooks);
+        // In the books at once: nobody may end the closing as if there were none.
+        let book = |hook: Hook| BookedHook { task: body.book(hook.name, hook.at, true), hook };
+        let hooks = hooks.into_iter().map(book).collect();
+        let rooms = std::mem::take(&mut body.rooms);
         drop(body);
         self.outbox.close(cause.flushes());
         self.closing.notify_waiters();
-        Some(taken)
+        Some(Leaving { hooks, rooms })
     }
 
-    /// Ends the closing: aborts what remains. `None` when that was done already, else whether
-    /// anything remained.
+    /// Ends the closing: aborts what remains, hooks that have not begun as soon as they have.
+    /// `None` when that was done already, else whether anything remained.
     pub(crate) fn enter_closed(&self) -> Option<bool> {
         let mut body = self.body();
         if body.phase == CLOSED {
@@ -377,7 +403,9 @@ impl Entry {
         let mut aborts = Vec::new();
         for slot in &mut body.tasks {
             slot.aborted = true;
-            aborts.extend(slot.abort.take());
+            if !slot.owed {
+                aborts.extend(slot.abort.take());
+            }
         }
         drop(body);
         self.outbox.close(false);
@@ -414,6 +442,13 @@ impl Body {
     fn next(&mut self) -> u32 {
         self.next = self.next.wrapping_add(1);
         self.next
+    }
+
+    fn book(&mut self, name: &'static str, at: &'static Location<'static>, owed: bool) -> u32 {
+        let id = self.next();
+        let named = Named { id, name, at };
+        self.tasks.push(TaskSlot { named, abort: None, aborted: false, owed });
+        id
     }
 
     fn is_unheld(&self) -> bool {

@@ -41,7 +41,7 @@
 //!    own. [`Connection::closing`] resolves in every task.
 //! 3. When the last task has ended it is removed. At the deadline what has not ended is aborted,
 //!    the connection is removed and counted as `forced`, and the log names the tasks and where
-//!    they were spawned.
+//!    they were spawned. A hook whose turn comes only then still runs to its first await.
 //! 4. What still holds it after that, a task that blocks its thread or a kept [`Hold`], is
 //!    named as `lingering` for as long as that is so.
 //!

@@ -76,7 +76,7 @@ pub(crate) enum Charge {
 impl Charge {
     pub(crate) fn of(admission: Option<Admission>, message: &Message) -> Self {
         let Some(admission) = admission else { return Self::None };
-        let surcharge = admission.surcharge(None);
+        let surcharge = admission.surcharge(None).apart();
         surcharge.grow_unasked(message.len() as u64 + SLOT_BYTES);
         Self::Shared { _surcharge: Arc::new(surcharge) }
     }

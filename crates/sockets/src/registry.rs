@@ -8,7 +8,7 @@ use std::{
 };
 
 use plimsoll_core::{SocketEvent, SocketSource, SocketsReport, Surcharge};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     builder::ConnectionRegistryBuilder,
@@ -202,7 +202,7 @@ impl ConnectionRegistry {
     /// # Cancel safety
     /// Dropping the future leaves the connections closing, each within its own deadline.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let ends = Instant::now() + deadline;
+        let began = Instant::now();
         // Under the lock that opens take: no connection slips in behind it.
         let entries: Vec<_> = {
             let mut table = self.inner.table();
@@ -216,7 +216,7 @@ impl ConnectionRegistry {
         let connections = entries.len();
         // Held here they would linger.
         drop(entries);
-        if timeout_at(ends, self.empty()).await.is_err() {
+        if timeout(deadline.saturating_sub(began.elapsed()), self.empty()).await.is_err() {
             for entry in self.inner.live() {
                 entry.finish();
             }
@@ -250,7 +250,7 @@ fn admit(inner: &Arc<Inner>, meta: &ConnectionMeta) -> Result<Admitted, Refused>
     let slot = inner.slots.take(meta.peer.as_ref())?;
     let mut charged = None;
     if let Some(admission) = inner.admission {
-        let surcharge = admission.surcharge(None);
+        let surcharge = admission.surcharge(None).apart();
         let bytes = inner.limits.resting_bytes();
         match inner.priority {
             Some(priority) => {

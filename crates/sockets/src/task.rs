@@ -10,13 +10,15 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::entry::{Closed, Entry};
+use crate::entry::{BookedHook, Closed, Entry};
 
 pin_project! {
     /// A task's future with its entry in the books.
     struct Owned<F> {
         #[pin]
         future: F,
+        // A hook that was not polled yet.
+        owed: bool,
         // Declared after the future: fields drop in order, and the task has ended only when
         // everything that it held is gone.
         ticket: Ticket,
@@ -34,7 +36,15 @@ impl<F: Future<Output = ()>> Future for Owned<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().future.poll(cx)
+        let this = self.project();
+        let polled = this.future.poll(cx);
+        if std::mem::take(this.owed) && polled.is_pending() {
+            let Ticket { entry, id, .. } = this.ticket;
+            if entry.hook_began(*id) {
+                return Poll::Ready(());
+            }
+        }
+        polled
     }
 }
 
@@ -68,9 +78,24 @@ impl Entry {
             }
         };
         let ticket = Ticket { entry: Arc::clone(self), id, name };
-        // Not under a lock: on a runtime that has ended, the future is dropped right here.
-        let handle = self.inner.runtime.spawn(Owned { future, ticket });
-        self.task_spawned(id, handle.abort_handle());
+        self.spawn_owned(Owned { future, owed: false, ticket });
         Ok(())
+    }
+
+    /// Spawns a hook, which is polled once whatever happens: a deadline that passed before its
+    /// turn came ends it there.
+    pub(crate) fn spawn_hook(self: &Arc<Self>, BookedHook { task: id, hook }: BookedHook) {
+        let ticket = Ticket { entry: Arc::clone(self), id, name: hook.name };
+        self.spawn_owned(Owned { future: hook.run(), owed: true, ticket });
+    }
+
+    fn spawn_owned<F>(&self, task: Owned<F>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let id = task.ticket.id;
+        // Not under a lock: on a runtime that has ended, the future is dropped right here.
+        let handle = self.inner.runtime.spawn(task);
+        self.task_spawned(id, handle.abort_handle());
     }
 }

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use super::series::Series;
-use crate::wire::{AlertLine, Live, Record, Route, Sample, ThresholdsChanged};
+use crate::wire::{AlertState, Live, Record, Route, Sample, ThresholdsChanged};
 
 /// Rows kept of what can grow without bound at a hostile server.
 const MOST_ROWS: usize = 500;
@@ -24,7 +24,7 @@ pub(super) struct Seen {
     pub(super) series: Series,
     /// Newest first.
     pub(super) cleanups: Vec<Record>,
-    pub(super) alerts: Vec<AlertLine>,
+    pub(super) alerts: Vec<AlertState>,
     /// Largest first.
     pub(super) routes: Vec<RouteRow>,
     /// Our clock at the poll before.
@@ -66,7 +66,7 @@ impl Seen {
     }
 
     /// Takes over what became of an alert.
-    pub(super) fn turn_alert(&mut self, alert: AlertLine) {
+    pub(super) fn turn_alert(&mut self, alert: AlertState) {
         self.alerts.retain(|known| known.id != alert.id);
         if alert.state.as_deref() != Some("resolved") {
             self.alerts.insert(0, alert);

@@ -12,7 +12,7 @@ use crate::{
     render,
     text::{count, figure},
     time,
-    wire::{Aggressive, AlertLine, Live, Record, Sample, Snapshot, ThresholdsChanged},
+    wire::{Aggressive, AlertState, Live, Record, Sample, Snapshot, ThresholdsChanged},
 };
 
 /// Spans of the chart in milliseconds, shortest first.
@@ -186,7 +186,7 @@ impl State {
                 }
             }
             "alert" => {
-                if let Ok(alert) = serde_json::from_value::<AlertLine>(data) {
+                if let Ok(alert) = serde_json::from_value::<AlertState>(data) {
                     self.seen.turn_alert(alert);
                 }
             }

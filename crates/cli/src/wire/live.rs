@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Forecast, Record, Report, Retention, Status, lenient};
+use super::{AlertState, Forecast, Record, Report, Retention, Status, lenient};
 
 /// The first event of a stream.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -61,29 +61,13 @@ impl Live {
 #[serde(default)]
 pub(crate) struct Parts {
     #[serde(deserialize_with = "lenient::list")]
-    pub(crate) alerts: Vec<AlertLine>,
+    pub(crate) alerts: Vec<AlertState>,
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) sockets: Option<Sockets>,
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) retention: Option<Retention>,
     #[serde(deserialize_with = "lenient::member")]
     pub(crate) forecast: Option<Forecast>,
-}
-
-/// An alert, as in the report and in the event of a change.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct AlertLine {
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) id: Option<String>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) name: Option<String>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) severity: Option<String>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) state: Option<String>,
-    #[serde(deserialize_with = "lenient::member")]
-    pub(crate) summary: Option<String>,
 }
 
 /// Connections by state.

@@ -14,7 +14,7 @@ mod report;
 use serde::Deserialize;
 
 #[cfg(feature = "tui")]
-pub(crate) use self::live::{AlertLine, Live, Route, Routes, Sample, Snapshot, Sockets};
+pub(crate) use self::live::{Live, Route, Routes, Sample, Snapshot, Sockets};
 pub(crate) use self::{
     alerts::{AlertState, Alerts, SinkState, SinkTest, Tested},
     cleanup::{ActionResult, Aggressive, Record, Rule},

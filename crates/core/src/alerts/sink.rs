@@ -16,8 +16,9 @@ pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Sen
 /// times, each for at most 5 s.
 ///
 /// # Cancel safety
-/// A try that takes too long is dropped at an await point, and so is one whose alert has
-/// resolved meanwhile.
+/// A try that takes too long is dropped at an await point. One that is under way when its alert
+/// resolves is awaited, so that it is known whether "resolved" has to follow; only no other try is
+/// made.
 pub trait AlertSink: Send + Sync + 'static {
     /// What the sink is called in logs, metrics and test results, such as `slack`.
     fn name(&self) -> &str;

@@ -22,12 +22,21 @@ pub struct Surcharge {
     bytes: AtomicU64,
     /// Whether it was counted that the request went past its line: once, however often it grows.
     let_through: AtomicBool,
+    /// Whether it is of no request.
+    apart: bool,
 }
 
 impl Surcharge {
     pub(crate) fn new(ledger: &'static Ledger, route: Option<&'static Route>) -> Self {
         let (bytes, let_through) = Default::default();
-        Self { ledger, route, bytes, let_through }
+        Self { ledger, route, bytes, let_through, apart: false }
+    }
+
+    /// Makes it one of no request, for memory that outlives whoever asks for it, such as a queue:
+    /// else a request whose code grows it is taken to hold the bytes as its body.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// Bytes charged so far.
@@ -82,6 +91,9 @@ impl Surcharge {
     fn charged(&self, more: u64) {
         self.bytes.fetch_add(more, Relaxed);
         self.ledger.count_raised(more, self.route_index());
+        if self.apart {
+            return;
+        }
         // Whose body it is: that of the request whose code asks for it.
         if let Some(watch) = Watch::current(self.ledger) {
             watch.surcharged(more);

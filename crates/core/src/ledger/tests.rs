@@ -366,3 +366,23 @@ fn threads_that_charge_as_they_go_never_pass_the_line() {
     });
     assert_eq!((ledger.reserved_bytes(), ledger.in_flight()), (0, 0));
 }
+
+#[test]
+fn what_outlives_the_request_that_charged_it_is_not_taken_for_its_body() {
+    use crate::watchlist::WatchTerms;
+    let ledger = ledger();
+    let mut request = reserve(ledger, 60, Priority::Normal).expect("fits");
+    request.begin_watch(None, WatchTerms::new(0, 60).cancel(Some(Priority::Low)));
+    let surcharge = || Surcharge::new(ledger, None);
+    let (body, kept) = (surcharge(), surcharge().apart());
+    request.run(|| {
+        body.grow_unasked(5);
+        kept.grow_unasked(1_000);
+    });
+    assert_eq!(ledger.reserved_bytes(), 1_065, "all of it counts");
+    assert_eq!(ledger.cancel_largest(), Some(65), "for the request only its own");
+    drop((request, body));
+    assert_eq!(ledger.reserved_bytes(), 1_000);
+    drop(kept);
+    assert_eq!(ledger.reserved_bytes(), 0);
+}

@@ -70,7 +70,13 @@ async fn begin(
     begin: &'static str,
     settings: &'static str,
 ) -> Result<Transaction<'static, Db>, sqlx::Error> {
-    let mut tx = pool.begin_with(begin).await?;
+    let pool = pool.clone();
+    // A task of its own: dropped between BEGIN and its answer, sqlx hands the connection back with
+    // the transaction open, and whoever gets it next could not write. What a task begins for
+    // nobody is dropped whole, and so rolled back.
+    let begun = tokio::spawn(async move { pool.begin_with(begin).await });
+    // An error is the end of the runtime.
+    let mut tx = begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
     let connection: &mut PgConnection = &mut tx;
     sqlx::raw_sql(settings).execute(connection).await?;
     Ok(tx)

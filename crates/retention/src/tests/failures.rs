@@ -1,10 +1,16 @@
 //! Databases that fail in the middle: a clear error, and nothing lost.
 
-use std::time::Duration;
+use std::{
+    future::{Future as _, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use plimsoll_core::{RetentionOutcome, RetentionRun};
 use sqlx::{
     AssertSqlSafe, PgPool, SqlitePool,
+    postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
@@ -183,5 +189,38 @@ async fn a_full_disk_rolls_its_batch_back() {
             .await
             .unwrap();
     assert_eq!(counts, (300, 0));
+    plimsoll.shutdown().await;
+}
+
+/// Whoever asks for one may hang up at any await: the connection is the program's afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_that_is_given_up_leaves_no_transaction_open() {
+    let Some(db) = Db::postgres().await else { return };
+    let Db::Postgres(pool, server) = &db else { unreachable!("made above") };
+    let options = PgPoolOptions::new().max_connections(1);
+    let one = options.connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let db = Db::Postgres(one.clone(), Arc::clone(server));
+    let (plimsoll, _) = plimsoll();
+    let retention = db.rules().rule(db.empty_threads()).start(&plimsoll).await.unwrap();
+    for polls in 1.. {
+        let mut preview = Box::pin(retention.preview());
+        let mut left = polls;
+        let ended = poll_fn(|cx| {
+            left -= 1;
+            match preview.as_mut().poll(cx) {
+                Poll::Ready(_) => Poll::Ready(true),
+                Poll::Pending if left == 0 => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        drop(preview);
+        let read_only: String =
+            sqlx::query_scalar("SHOW transaction_read_only").fetch_one(&one).await.unwrap();
+        assert_eq!(read_only, "off", "given up after {polls} polls");
+        if ended {
+            break;
+        }
+    }
     plimsoll.shutdown().await;
 }

@@ -12,6 +12,10 @@ use tokio::{
 
 use crate::{cause::CloseCause, entry::millis, limits::SocketLimits};
 
+/// Longer than any socket lives, and short enough to be added to a moment: a program that wants no
+/// pings says `Duration::MAX`.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// Asks after a while of silence, and gives the peer a while to answer. Anything that it sends
 /// is an answer.
 pub(super) struct Liveness {
@@ -33,8 +37,8 @@ impl Liveness {
     pub(super) fn new(limits: &SocketLimits) -> Self {
         Self {
             started: Instant::now(),
-            ping_interval: limits.ping_interval,
-            pong_deadline: limits.pong_deadline,
+            ping_interval: limits.ping_interval.min(NEVER),
+            pong_deadline: limits.pong_deadline.min(NEVER),
             heard_ms: AtomicU64::new(0),
             frames: AtomicU64::new(0),
             frame: Notify::new(),
@@ -116,6 +120,16 @@ mod tests {
         let (_, pinged) = tokio::join!(liveness.watch(), peer);
         // Heard at 10, pinged at 30, heard at 49, pinged at 69, given up at 89.
         assert_eq!((pinged, start.elapsed()), (30 * SECOND, 89 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_no_pings_gets_none() {
+        let mut limits = SocketLimits::chat();
+        (limits.ping_interval, limits.pong_deadline) = (Duration::MAX, Duration::MAX);
+        let liveness = Liveness::new(&limits);
+        let week = 7 * 24 * 3_600 * SECOND;
+        assert!(tokio::time::timeout(week, liveness.watch()).await.is_err());
+        assert!(tokio::time::timeout(SECOND, liveness.ping_due.notified()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

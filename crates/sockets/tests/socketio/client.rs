@@ -49,6 +49,14 @@ pub(crate) async fn request(
     (status, head.to_lowercase(), body.to_owned())
 }
 
+/// Between two packets of one answer.
+const SEPARATOR: char = '\u{1e}';
+
+/// Whether an answer holds a ping, be it beside other packets.
+pub(crate) fn has_ping(body: &str) -> bool {
+    body.split(SEPARATOR).any(|packet| packet.trim() == "2")
+}
+
 /// A session over long polling.
 pub(crate) struct Polling {
     address: SocketAddr,
@@ -85,16 +93,17 @@ impl Polling {
         (status, body)
     }
 
-    /// Polls until something other than a ping comes, which is answered.
+    /// Polls until a message comes; pings are answered.
     pub(crate) async fn poll(&self) -> String {
         loop {
             let (status, body) = self.try_poll().await;
             assert_eq!(status, 200, "{body}");
-            let packet = body.lines().find(|line| line.contains(['4', '2'])).unwrap_or(&body);
-            if packet.trim() != "2" {
+            if has_ping(&body) {
+                self.send("3").await;
+            }
+            if body.split(SEPARATOR).any(|packet| packet.starts_with('4')) {
                 return body;
             }
-            self.send("3").await;
         }
     }
 

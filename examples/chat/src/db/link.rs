@@ -98,7 +98,14 @@ impl Link {
                 // wait for another writer, it would fail.
                 Ok(Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, gate))
             }
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres(pool) => {
+                // A task of its own: dropped between BEGIN and its answer, as everything of a
+                // connection may be that has ended, sqlx would hand the connection back with the
+                // transaction open. What a task begins for nobody is rolled back.
+                let pool = pool.clone();
+                let begun = tokio::spawn(async move { pool.begin().await });
+                Ok(Tx::Postgres(begun.await.map_err(|_| sqlx::Error::WorkerCrashed)??))
+            }
         }
     }
 
