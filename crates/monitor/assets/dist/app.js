@@ -39,7 +39,7 @@ function span(seconds) {
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min${s < 600 && s % 60 ? ` ${s % 60} s` : ""}`;
   if (s < 86400) return `${Math.floor(s / 3600)} h${Math.floor((s % 3600) / 60) ? ` ${Math.floor((s % 3600) / 60)} min` : ""}`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  return `${Math.floor(s / 86400)} d${s % 86400 >= 3600 ? ` ${Math.floor((s % 86400) / 3600)} h` : ""}`;
 }
 
 const millis = (ms) => (!isNumber(ms) ? "n/a" : ms < 10000 ? `${count(ms)} ms` : span(ms / 1000));
@@ -1138,8 +1138,8 @@ function drawSockets(detail) {
         fact("Closing", count(sockets.closing)), fact("Lingering", count(sockets.lingering)), fact("Forced", count(sockets.forced)), fact("Refused", count(sockets.refused)),
         fact("Hold", bytes(sockets.bytes)), fact("Queued", bytes(sockets.queuedBytes), plural(sockets.queuedMessages, "message")), fact("Oldest", span(sockets.oldestSeconds))),
       transports ? el("p.quiet", null, transports) : null,
-      sockets.connections?.length ? table("Connections that hold most", [{ name: "Peer" }, { name: "State" }, { name: "Holds", num: true }, { name: "Queued", num: true }, { name: "Tasks", num: true }, { name: "Age", num: true }, { name: "Idle", num: true }],
-        sockets.connections.slice(0, 10).map((one) => [el("span.name", { title: plain(`${one.id} ${(one.rooms ?? []).join(", ")}`) }, plain(one.peer ?? one.id, 60)), plain([one.state, ...(one.heldBy ?? []).slice(0, 3).map((holder) => `held by ${plain(holder, 60)}`)].join(", "), 240), bytes(one.bytes), bytes(one.queuedBytes), count(one.tasks), span(one.ageSeconds), span(one.idleSeconds)])) : null,
+      sockets.connections?.length ? table("Connections that hold most", [{ name: "Connection" }, { name: "State" }, { name: "Holds", num: true }, { name: "Queued", num: true }, { name: "Tasks", num: true }, { name: "Age", num: true }, { name: "Idle", num: true }],
+        sockets.connections.slice(0, 10).map((one) => [el("span.name", { title: plain(`${one.id} ${(one.rooms ?? []).join(", ")}`) }, plain(one.peer ?? `${one.transport ?? ""} ${one.id}`, 60)), plain([one.state, ...(one.heldBy ?? []).slice(0, 3).map((holder) => `held by ${plain(holder, 60)}`)].join(", "), 240), bytes(one.bytes), bytes(one.queuedBytes), count(one.tasks), span(one.ageSeconds), span(one.idleSeconds)])) : null,
       sockets.recent?.length ? el("details", { "data-key": "socket-events" }, el("summary", null, "Recent events"),
         el("ul.plain", null, sockets.recent.slice(0, 20).map((event) => el("li", null, `${time(event.timestamp)} ${plain(event.kind, 40)} ${plain(event.connection, 60)} ${plain(event.detail ?? "", 160)}`)))) : null,
     ];

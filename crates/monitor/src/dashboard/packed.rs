@@ -22,7 +22,7 @@ pub(crate) const LICENSES: File = File {
 
 pub(super) const FILES: [File; 2] = [
     File {
-        name: "app.cebae4f139638c0b.js",
+        name: "app.c687487251c769c7.js",
         content_type: "text/javascript; charset=utf-8",
         is_hashed: true,
         plain: include_bytes!("../../assets/dist/app.js"),

@@ -52,6 +52,21 @@ async fn a_rule_is_silenced_for_a_while_and_heard_again() {
 }
 
 #[tokio::test]
+async fn a_span_that_is_not_taken_is_told_what_is() {
+    let server = Server::start();
+    for (member, detail) in [
+        (r#","for":"25h""#, "for must be a duration such as \"1h\", at most 24h"),
+        (r#","for":7"#, "for must be a duration such as \"1h\", at most 24h"),
+        (r#","minutes":1441"#, "minutes must be a whole number such as 60, at most 1440"),
+        ("", "for must say for how long, such as \"1h\", at most 24h"),
+    ] {
+        let body = format!(r#"{{"name":"MemoryWarning"{member}}}"#);
+        let problem = server.post(SILENCE, &body).await.problem(422, "invalid-value");
+        assert_eq!(problem["detail"], detail);
+    }
+}
+
+#[tokio::test]
 async fn every_sink_is_tried_and_tells_how_it_fared() {
     let good = FnSink::new("good", |_| std::future::ready(Ok(())));
     let bad =
