@@ -55,7 +55,11 @@ impl Database {
     }
 
     async fn open_postgres(options: &PgConnectOptions) -> sqlx::Result<Self> {
-        let options = options.clone().application_name("chat");
+        let options = options
+            .clone()
+            .application_name("chat")
+            // Else it says of each table that it is there already.
+            .options([("client_min_messages", "warning")]);
         // A pool asks again until its time is up, and then says only that it is. This one says why.
         options.connect().await?.close().await?;
         let pool = PgPoolOptions::new()
