@@ -85,7 +85,11 @@ async fn a_leak_is_told_in_report_and_alert_and_its_end_too() {
     let resolved = loop {
         step(&plimsoll, &clock, &mut listener).await;
         match notifications.try_recv() {
-            Ok(notification) if notification.name == AlertName::MemoryLeakSuspected => {
+            // The clock outruns the sinks, so that a repeat may come before.
+            Ok(notification)
+                if notification.name == AlertName::MemoryLeakSuspected
+                    && notification.kind != NotificationKind::Repeat =>
+            {
                 break notification;
             }
             _ => tokio::task::yield_now().await,
