@@ -396,6 +396,12 @@ impl Plimsoll {
         self.shared.sampler.overdue(self.shared.clock.now())
     }
 
+    /// Whether cleanups and releases start by themselves; see
+    /// [`PlimsollBuilder::automatic_cleanup`](crate::PlimsollBuilder::automatic_cleanup).
+    pub fn cleans_by_itself(&self) -> bool {
+        self.shared.automatic_cleanup
+    }
+
     /// Whether [`Plimsoll::shutdown`] was called.
     pub fn is_shutting_down(&self) -> bool {
         self.shared.engine.is_closed()

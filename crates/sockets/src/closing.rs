@@ -104,7 +104,7 @@ impl End {
 pub(crate) async fn release_after_waves(registry: Weak<Inner>, plimsoll: Plimsoll) {
     loop {
         settled(&registry).await;
-        if plimsoll.is_shutting_down() {
+        if plimsoll.is_shutting_down() || !plimsoll.cleans_by_itself() {
             return;
         }
         let _ = plimsoll.check().await;

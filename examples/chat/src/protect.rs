@@ -100,7 +100,8 @@ impl Protection {
 pub(crate) async fn close_sockets(sockets: &ConnectionRegistry, deadline: Duration) {
     let closed = sockets.shutdown(deadline).await;
     tracing::info!(connections = closed.connections, forced = closed.forced, "sockets closed");
-    for lingering in closed.lingering {
-        tracing::warn!(lingering, "something of a connection did not end");
+    if let Some(one) = closed.lingering.first() {
+        let lingering = closed.lingering.len();
+        tracing::warn!(lingering, one, "some of what connections owned did not end");
     }
 }

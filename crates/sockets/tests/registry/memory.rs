@@ -100,6 +100,21 @@ async fn a_mass_disconnect_is_followed_by_a_reading_and_a_release() {
     plimsoll.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn nothing_is_released_after_it_where_nothing_is_to_start_by_itself() {
+    let (source, _script) = ScriptedSource::with_rss(50 * MB);
+    let builder = Plimsoll::builder().automatic_cleanup(false);
+    let plimsoll = builder.start_with(source).expect("a runtime is here");
+    let sockets = registry(&plimsoll);
+    drop((0..2_000).map(|_| open(&sockets)).collect::<Vec<_>>());
+    sockets.empty().await;
+    // Far longer than the wave takes to settle; then a reading, behind which a cleanup would be.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let _ = plimsoll.check().await;
+    assert!(plimsoll.cleanups(1).is_empty() && !plimsoll.report().cleanup_in_progress);
+    plimsoll.shutdown().await;
+}
+
 #[tokio::test]
 async fn the_events_are_pruned_to_the_newest_fifty() {
     let (plimsoll, _script) = plimsoll();

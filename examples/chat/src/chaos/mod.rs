@@ -11,6 +11,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::http::request;
 use plimsoll::prelude::*;
+use tokio::sync::OnceCell;
 
 use self::leak::Leak;
 pub(crate) use self::sessions::Sessions;
@@ -39,11 +40,21 @@ pub(crate) struct Chaos {
     litter: Option<Arc<Litter>>,
 }
 
-/// The person and the title of the empty threads.
+/// Whose session the empty threads are in, and their title.
 #[derive(Debug)]
 struct Litter {
     user: Name,
     title: String,
+    // Once: it stays as long as there are threads in it, and a day longer.
+    session: OnceCell<i64>,
+}
+
+impl Litter {
+    async fn drop_one(&self, db: &Database) -> sqlx::Result<()> {
+        let open = async || db.open_session(&self.user, &self.user).await.map(|it| it.id);
+        let session = self.session.get_or_try_init(open).await?;
+        db.litter(*session, &self.title, LITTER_AGE).await
+    }
 }
 
 impl Chaos {
@@ -51,7 +62,7 @@ impl Chaos {
         let leak = |fault| faults.contains(&fault).then(Leak::default);
         let litter = || {
             let user = Name::parse("name", "importer").expect("a name");
-            Arc::new(Litter { user, title: padded("imported") })
+            Arc::new(Litter { user, title: padded("imported"), session: OnceCell::new() })
         };
         Self {
             hold: faults.contains(&Fault::Hold),
@@ -94,7 +105,7 @@ impl Chaos {
             leak.push(&entry);
         }
         if let Some(litter) = &self.litter
-            && let Err(error) = db.litter(&litter.user, &litter.title, LITTER_AGE).await
+            && let Err(error) = litter.drop_one(db).await
         {
             tracing::debug!(%error, "no empty thread was left behind");
         }

@@ -74,14 +74,26 @@ impl Link {
         }
     }
 
+    /// Writes with a single statement.
+    pub(super) async fn execute(
+        &self,
+        gate: &Arc<Mutex<()>>,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(pool) => {
+                let _gate = pass(gate).await?;
+                bound!(sql, values).execute(pool).await.map(drop)
+            }
+            Self::Postgres(pool) => bound!(sql, values).execute(pool).await.map(drop),
+        }
+    }
+
     pub(super) async fn begin(&self, gate: &Arc<Mutex<()>>) -> sqlx::Result<Tx> {
         match self {
             Self::Sqlite(pool) => {
-                // SQLite has one writer at a time: ours queue here, fairly and without polling
-                // a file lock.
-                let gate = tokio::time::timeout(PATIENCE, Arc::clone(gate).lock_owned())
-                    .await
-                    .map_err(|_| sqlx::Error::PoolTimedOut)?;
+                let gate = pass(gate).await?;
                 // IMMEDIATE: a transaction that reads first and writes later cannot be made to
                 // wait for another writer, it would fail.
                 Ok(Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, gate))
@@ -96,6 +108,12 @@ impl Link {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// SQLite has one writer at a time: ours queue here, fairly and without polling a file lock.
+async fn pass(gate: &Arc<Mutex<()>>) -> sqlx::Result<OwnedMutexGuard<()>> {
+    let passed = tokio::time::timeout(PATIENCE, Arc::clone(gate).lock_owned()).await;
+    passed.map_err(|_| sqlx::Error::PoolTimedOut)
 }
 
 /// A transaction that writes. Dropped without a commit it is rolled back.

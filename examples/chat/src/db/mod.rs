@@ -240,7 +240,7 @@ async fn room_thread(tx: &mut Tx, member: &Membership, session_id: i64) -> sqlx:
     tx.row(lock, &[member.room_id.into()]).await?;
     match tx.row(find, &[title.as_str().into()]).await? {
         Some(row) => row.int(0),
-        None => threads::add_thread(tx, session_id, &title, 0).await,
+        None => threads::add_thread(tx, session_id, &title).await,
     }
 }
 
