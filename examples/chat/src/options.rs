@@ -72,6 +72,11 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub(crate) churn: u32,
 
+    /// What people speak Socket.IO with: the JavaScript client, installed below the target folder at
+    /// its first use; the Rust client of this program; or the former where Node is and else the latter
+    #[arg(long, value_name = "CLIENT", value_enum, default_value_t = SocketIoClient::Auto)]
+    pub(crate) socket_io: SocketIoClient,
+
     /// Clients of the API of sessions and threads, 0..=500
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub(crate) api_clients: u32,
@@ -99,6 +104,14 @@ pub(crate) struct LoadOptions {
     /// Print one JSON document in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What people speak Socket.IO with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SocketIoClient {
+    Auto,
+    Js,
+    Rust,
 }
 
 /// A fault that can be switched on.
@@ -153,6 +166,7 @@ mod tests {
             &["load", "--clients", "501"],
             &["load", "--churn", "501"],
             &["load", "--polling-clients", "x"],
+            &["load", "--socket-io", "java"],
             &["load", "--seconds", "0"],
             &["load", "--hold-mb", "513"],
             &["load", "--hold-touch", "never"],
