@@ -116,20 +116,30 @@ pub fn track<A: Adapter>(
     let weak = connection.downgrade();
     let entry = Arc::clone(connection.entry());
     // The guard is in the handler: it goes with the socket, however that ends.
-    let guard = Arc::new(Mutex::new(Some(connection)));
+    let guard = Guard(Arc::new(Mutex::new(Some(connection))));
+    let handed = guard.clone();
     socket.on_disconnect(async move |reason: DisconnectReason| {
-        let guard = guard.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(connection) = guard {
+        if let Some(connection) = handed.take() {
             connection.ended(cause(reason));
         }
     });
-    let pump = pump(Arc::clone(&entry), socket.clone());
+    let pump = pump(Arc::clone(&entry), socket.clone(), guard);
     if !socket.connected() || entry.spawn("transport", at, true, pump).is_err() {
         // It was disconnected before its handler was set, or the registry shuts down.
         entry.begin_close(CloseCause::Lost);
         let _ = socket.clone().disconnect();
     }
     Ok(weak)
+}
+
+/// The connection's guard, for whoever notices the end first.
+#[derive(Clone)]
+struct Guard(Arc<Mutex<Option<Connection>>>);
+
+impl Guard {
+    fn take(&self) -> Option<Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 #[track_caller]
@@ -170,7 +180,7 @@ fn cause(reason: DisconnectReason) -> CloseCause {
 }
 
 /// Emits what is queued until the connection closes, then disconnects the socket.
-async fn pump<A: Adapter>(entry: Arc<Entry>, socket: SocketRef<A>) {
+async fn pump<A: Adapter>(entry: Arc<Entry>, socket: SocketRef<A>, guard: Guard) {
     let emit = async {
         while let Some(message) = next_queued(&entry).await {
             if emit(&socket, &message).await.is_err() {
@@ -188,9 +198,10 @@ async fn pump<A: Adapter>(entry: Arc<Entry>, socket: SocketRef<A>) {
             tokio::time::sleep(entry.inner.limits.close_grace.min(entry.inner.cleanup_timeout / 2)).await;
         } => {}
     }
-    if socket.connected() {
-        // Fails where the buffer is full since the client does not read: its pings end it.
-        let _ = socket.disconnect();
+    if socket.connected() && socket.disconnect().is_err() {
+        // The buffer is full since the client does not read, as one that polled and vanished. Its
+        // pings end the socket; what is the connection's must not wait for that.
+        drop(guard.take());
     }
 }
 
