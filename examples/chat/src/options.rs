@@ -1,6 +1,6 @@
 //! The command line: what the server is started with, and the `load` command.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -47,6 +47,32 @@ pub(crate) struct ServerOptions {
 pub(crate) enum Command {
     /// Drive a running server with real clients and print what they got
     Load(LoadOptions),
+    /// Run a server that leaks in a small memory cgroup, without Plimsoll and with it, and plot both
+    Plot(PlotOptions),
+}
+
+/// What the plot command is started with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlotOptions {
+    /// Seconds of load for each of the two servers, 10..=3600
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    pub(crate) seconds: u64,
+
+    /// Seconds before that in which only the probe is there, 5..=600
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=600))]
+    pub(crate) idle_seconds: u64,
+
+    /// The limit of the memory cgroup in MB, 128..=8192
+    #[arg(long, value_name = "MB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(128..=8192))]
+    pub(crate) limit_mb: u64,
+
+    /// People who come, chat and vanish, nine times a second each, 1..=500: the leak grows with them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) churn: u32,
+
+    /// The picture to write
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/images/chat-memory.svg"))]
+    pub(crate) svg: PathBuf,
 }
 
 /// What the load command is started with.
@@ -168,6 +194,8 @@ mod tests {
             &["load", "--polling-clients", "x"],
             &["load", "--socket-io", "java"],
             &["load", "--seconds", "0"],
+            &["plot", "--limit-mb", "1"],
+            &["plot", "--churn", "0"],
             &["load", "--hold-mb", "513"],
             &["load", "--hold-touch", "never"],
             &["load", "--url", "http://example.com"],

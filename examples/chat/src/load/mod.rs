@@ -29,7 +29,7 @@ pub(crate) use self::{
     summary::Kind,
     talk::{Heard, Refusal, Talk},
 };
-pub(crate) use self::{talk::Protocol, target::Target};
+pub(crate) use self::{summary::Latencies, talk::Protocol, target::Target};
 use crate::{
     options::{LoadOptions, SocketIoClient},
     stop::{Stop, stopped},
