@@ -24,6 +24,10 @@ pack:
 screenshot:
     cargo run -p plimsoll-tests --example screenshot
 
+# The README's picture of a server that leaks, without Plimsoll and with it; as root
+plot *args:
+    cargo run --release -p chat -- plot {{ args }}
+
 # Cost of the guard per request
 bench *args:
     cargo bench -p plimsoll-guard --bench admission {{ args }}

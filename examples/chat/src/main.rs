@@ -1,8 +1,8 @@
 //! A chat server that Plimsoll keeps afloat: axum, WebSockets and Socket.IO, and an embedded SQLite
 //! database or PostgreSQL.
 //!
-//! `cargo run -p chat` serves it, `cargo run -p chat -- load` drives it with real clients. How
-//! Plimsoll is put around it is in one file, `protect.rs`, and the rules for old rows are in
+//! `cargo run -p chat` serves it, `cargo run -p chat -- load` drives it with real clients, and
+//! `cargo run -p chat -- plot` shows what Plimsoll does for it when it leaks. How Plimsoll is put around it is in one file, `protect.rs`, and the rules for old rows are in
 //! `retention.rs`.
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod location;
 mod message;
 mod options;
 mod page;
+mod plot;
 mod problem;
 mod protect;
 mod retention;
@@ -55,6 +56,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::registry().with(stderr).with(TracedErrors::new(&journal.errors)).init();
     let result = match options.command {
         Some(Command::Load(load)) => load::run(load).await.map_err(|error| one_line(&error)),
+        Some(Command::Plot(plot)) => plot::run(plot).await.map_err(|error| one_line(&error)),
         None => serve::run(options.server, journal).await.map_err(|error| one_line(&error)),
     };
     match result {

@@ -1,6 +1,6 @@
 //! The command line: what the server is started with, and the `load` command.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -47,6 +47,32 @@ pub(crate) struct ServerOptions {
 pub(crate) enum Command {
     /// Drive a running server with real clients and print what they got
     Load(LoadOptions),
+    /// Run a server that leaks in a small memory cgroup, without Plimsoll and with it, and plot both
+    Plot(PlotOptions),
+}
+
+/// What the plot command is started with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PlotOptions {
+    /// Seconds of load for each of the two servers, 10..=3600
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    pub(crate) seconds: u64,
+
+    /// Seconds before that in which only the probe is there, 5..=600
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=600))]
+    pub(crate) idle_seconds: u64,
+
+    /// The limit of the memory cgroup in MB, 128..=8192
+    #[arg(long, value_name = "MB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(128..=8192))]
+    pub(crate) limit_mb: u64,
+
+    /// People who come, chat and vanish, nine times a second each, 1..=500: the leak grows with them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) churn: u32,
+
+    /// The picture to write
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/images/chat-memory.svg"))]
+    pub(crate) svg: PathBuf,
 }
 
 /// What the load command is started with.
@@ -71,6 +97,11 @@ pub(crate) struct LoadOptions {
     /// People who come, chat and vanish without a goodbye, by all three ways in turn, 0..=500
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     pub(crate) churn: u32,
+
+    /// What people speak Socket.IO with: the JavaScript client, installed below the target folder at
+    /// its first use; the Rust client of this program; or the former where Node is and else the latter
+    #[arg(long, value_name = "CLIENT", value_enum, default_value_t = SocketIoClient::Auto)]
+    pub(crate) socket_io: SocketIoClient,
 
     /// Clients of the API of sessions and threads, 0..=500
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
@@ -99,6 +130,14 @@ pub(crate) struct LoadOptions {
     /// Print one JSON document in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What people speak Socket.IO with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SocketIoClient {
+    Auto,
+    Js,
+    Rust,
 }
 
 /// A fault that can be switched on.
@@ -153,7 +192,10 @@ mod tests {
             &["load", "--clients", "501"],
             &["load", "--churn", "501"],
             &["load", "--polling-clients", "x"],
+            &["load", "--socket-io", "java"],
             &["load", "--seconds", "0"],
+            &["plot", "--limit-mb", "1"],
+            &["plot", "--churn", "0"],
             &["load", "--hold-mb", "513"],
             &["load", "--hold-touch", "never"],
             &["load", "--url", "http://example.com"],

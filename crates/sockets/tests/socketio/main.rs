@@ -18,10 +18,19 @@ use tokio::net::TcpListener;
 
 /// A chat: what is said in a room is told to everybody in there.
 async fn serve(builder: ConnectionRegistryBuilder) -> (ConnectionRegistry, SocketAddr) {
+    serve_pinging(builder, Duration::from_millis(300), Duration::from_millis(200)).await
+}
+
+/// The same with other times between two pings and until their answer.
+async fn serve_pinging(
+    builder: ConnectionRegistryBuilder,
+    ping_interval: Duration,
+    pong_deadline: Duration,
+) -> (ConnectionRegistry, SocketAddr) {
     let mut limits = SocketLimits::chat();
     limits.close_grace = Duration::from_millis(100);
-    limits.ping_interval = Duration::from_millis(300);
-    limits.pong_deadline = Duration::from_millis(200);
+    limits.ping_interval = ping_interval;
+    limits.pong_deadline = pong_deadline;
     let sockets = builder
         .limits(limits)
         .cleanup_timeout(Duration::from_secs(1))

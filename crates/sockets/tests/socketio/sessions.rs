@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use plimsoll_sockets::{CloseCause, ConnectionRegistry};
+use plimsoll_sockets::{CloseCause, ConnectionRegistry, socketio};
 
 use crate::{
     client::{Polling, Socket, has_ping, patient, request, until},
-    serve,
+    serve, serve_pinging,
 };
 
 fn closing(sockets: &ConnectionRegistry) -> Option<String> {
@@ -57,6 +57,20 @@ async fn a_cut_and_a_silent_client_are_noticed() {
     until(|| sockets.report().closed == 2).await;
     assert_eq!(closing(&sockets).as_deref(), Some("ping timeout"));
     assert_eq!(sockets.report().forced, 0);
+}
+
+#[tokio::test]
+async fn one_that_polls_no_more_and_overflows_is_gone_before_its_pings_end_it() {
+    // The first ping comes at once.
+    let never = Duration::from_secs(600);
+    let (sockets, address) = serve_pinging(ConnectionRegistry::builder(), never, never).await;
+    let _abandoned = Polling::connect(address, "ann").await.unwrap();
+    until(|| sockets.report().open == 1).await;
+    // The transport's buffer first, then the queue, which nobody empties any more.
+    let said = socketio::event("said", &"hello").unwrap();
+    until(|| sockets.broadcast("/", said.clone()).queued == 0).await;
+    patient(sockets.empty()).await;
+    assert_eq!((sockets.report().forced, sockets.report().lingering), (0, 0));
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ async fn the_load_counts_what_real_clients_got() {
     let server = Running::start(&[Fault::Hold], false).await;
     let url = format!("http://{}", server.address);
     let arguments = "--seconds 2 --clients 4 --socketio-clients 2 --polling-clients 2 --churn 2 \
-        --api-clients 2 --hold-clients 2 --hold-mb 1 --hold-ms 50 --hold-touch late";
+        --socket-io rust --api-clients 2 --hold-clients 2 --hold-mb 1 --hold-ms 50 --hold-touch late";
     let arguments = ["chat", "load", "--url", &url].into_iter().chain(arguments.split_whitespace());
     let Some(Command::Load(options)) = Options::parse_from(arguments).command else {
         panic!("the load was asked for")

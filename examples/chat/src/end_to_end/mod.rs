@@ -2,6 +2,7 @@
 
 mod api;
 mod faults;
+mod javascript;
 mod pressure;
 mod retention;
 mod stop;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -15,14 +16,15 @@ use crate::stop::{Stop, stopped};
 /// People in a room: each message goes to all of them, so the work grows with the square.
 const ROOM_SIZE: u32 = 10;
 /// Time between hearing one's own message and saying the next.
-const THINK: Duration = Duration::from_millis(100);
+pub(super) const THINK: Duration = Duration::from_millis(100);
 /// How long connecting, or hearing one's own message, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Somebody who chats.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
-    protocol: Protocol,
+    /// What they speak; those who churn speak them in turn.
+    protocols: &'static [Protocol],
     index: u32,
     name: String,
     room: String,
@@ -33,24 +35,36 @@ impl Person {
     pub(super) fn new(protocol: Protocol, index: u32) -> Self {
         let name = format!("{}-{index}", protocol.as_str());
         // People of all protocols meet in the same rooms.
-        Self { protocol, index, name, room: format!("load-{}", index / ROOM_SIZE) }
+        let room = format!("load-{}", index / ROOM_SIZE);
+        Self { protocols: protocol.alone(), index, name, room }
     }
 
-    /// One who comes and vanishes, each time by another protocol.
-    pub(super) fn churning(index: u32) -> Self {
+    /// One who comes and vanishes, each time by the next of some protocols.
+    pub(super) fn churning(protocols: &'static [Protocol], index: u32) -> Self {
         let name = format!("churn-{index}");
-        Self {
-            protocol: Protocol::WebSocket,
-            index,
-            name,
-            room: format!("churn-{}", index / ROOM_SIZE),
-        }
+        Self { protocols, index, name, room: format!("churn-{}", index / ROOM_SIZE) }
+    }
+
+    fn protocol(&self, attempt: u64) -> Protocol {
+        let number = usize::try_from(attempt).unwrap_or(0);
+        self.protocols[number % self.protocols.len()]
+    }
+
+    /// The same person for the client in JavaScript.
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "room": self.room,
+            "index": self.index,
+            "transport": self.protocol(0).transport(),
+        })
     }
 }
 
 /// Chats until the load ends; comes back whenever the connection breaks.
 pub(super) async fn chat(target: Target, person: Person, mut stop: Stop) -> Counts {
-    let (connect, message) = match person.protocol {
+    let protocol = person.protocol(0);
+    let (connect, message) = match protocol {
         Protocol::WebSocket => (Kind::Connect, Kind::Message),
         Protocol::SocketIo | Protocol::Polling => (Kind::IoConnect, Kind::IoMessage),
     };
@@ -60,7 +74,7 @@ pub(super) async fn chat(target: Target, person: Person, mut stop: Stop) -> Coun
         let start = Instant::now();
         attempt += 1;
         let mut retry_after = None;
-        match enter(&target, &person, person.protocol).await {
+        match enter(&target, &person, protocol).await {
             Ok(talk) => {
                 counts.count(connect, Outcome::Accepted(start.elapsed()));
                 converse(talk, &person, message, &mut counts, &mut stop).await;
@@ -86,7 +100,7 @@ pub(super) async fn churn(target: Target, person: Person, mut stop: Stop) -> Cou
             break;
         }
         let start = Instant::now();
-        let protocol = Protocol::ALL[usize::try_from(attempt).unwrap_or(0) % Protocol::ALL.len()];
+        let protocol = person.protocol(attempt);
         let mut retry_after = None;
         let outcome = match enter(&target, &person, protocol).await {
             // Dropped at the end of this arm: no close frame, no further poll.

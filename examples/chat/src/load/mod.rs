@@ -6,6 +6,7 @@
 mod api;
 mod chat;
 mod http;
+mod javascript;
 mod socket_io;
 mod summary;
 mod talk;
@@ -18,6 +19,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
+pub(crate) use self::javascript::JavaScript;
 use self::{
     chat::Person,
     summary::{Counts, Summary},
@@ -27,9 +29,9 @@ pub(crate) use self::{
     summary::Kind,
     talk::{Heard, Refusal, Talk},
 };
-pub(crate) use self::{talk::Protocol, target::Target};
+pub(crate) use self::{summary::Latencies, talk::Protocol, target::Target};
 use crate::{
-    options::LoadOptions,
+    options::{LoadOptions, SocketIoClient},
     stop::{Stop, stopped},
 };
 
@@ -38,6 +40,10 @@ use crate::{
 pub(crate) enum LoadError {
     #[error("nothing answers at {0}; start a server with `cargo run -p chat`")]
     Unreachable(Target),
+    #[error("there is no JavaScript client: {0}")]
+    NoJavaScript(String),
+    #[error("the JavaScript client failed: {0}")]
+    JavaScript(String),
     #[error("cannot print the summary")]
     Print(#[from] io::Error),
 }
@@ -60,20 +66,16 @@ pub(crate) async fn drive(options: &LoadOptions) -> Result<Summary, LoadError> {
     if !http::answers(target).await {
         return Err(LoadError::Unreachable(target.clone()));
     }
+    let (javascript, socket_io) = speaker(options).await?;
+    let people = People::of(options, javascript.is_some());
+    let crowd = javascript.map(|client| client.start(target, &people.elsewhere, &people.vanishing));
+    let crowd = crowd.transpose().map_err(LoadError::JavaScript)?;
     let stop = watch::Sender::new(false);
     let mut clients = JoinSet::new();
-    for (protocol, count) in [
-        (Protocol::WebSocket, options.clients),
-        (Protocol::SocketIo, options.socketio_clients),
-        (Protocol::Polling, options.polling_clients),
-    ] {
-        for index in 0..count {
-            let person = Person::new(protocol, index);
-            clients.spawn(chat::chat(target.clone(), person, stop.subscribe()));
-        }
+    for person in people.here {
+        clients.spawn(chat::chat(target.clone(), person, stop.subscribe()));
     }
-    for index in 0..options.churn {
-        let person = Person::churning(index);
+    for person in people.churning {
         clients.spawn(chat::churn(target.clone(), person, stop.subscribe()));
     }
     for index in 0..options.api_clients {
@@ -91,11 +93,76 @@ pub(crate) async fn drive(options: &LoadOptions) -> Result<Summary, LoadError> {
     sleep(Duration::from_secs(options.seconds)).await;
     stop.send_replace(true);
     let mut summary = Summary::default();
+    summary.socket_io = socket_io;
+    if let Some(crowd) = crowd {
+        summary.merge(crowd.finish().await.map_err(LoadError::JavaScript)?);
+    }
     while let Some(client) = clients.join_next().await {
         summary.merge(client.unwrap_or_else(|_| Counts::crashed()));
     }
     summary.probe = probe.await.unwrap_or_default();
     Ok(summary)
+}
+
+/// Who is played, and by which program.
+struct People {
+    /// Chatters of this program.
+    here: Vec<Person>,
+    /// Those of this program who vanish.
+    churning: Vec<Person>,
+    /// Chatters of the JavaScript client.
+    elsewhere: Vec<Person>,
+    /// Those of the JavaScript client who vanish.
+    vanishing: Vec<Person>,
+}
+
+impl People {
+    /// With the JavaScript client a third of those who vanish keep to plain WebSockets, which it
+    /// does not speak.
+    fn of(options: &LoadOptions, javascript: bool) -> Self {
+        let chatters = |protocol, count: u32| (0..count).map(move |n| Person::new(protocol, n));
+        let plain = chatters(Protocol::WebSocket, options.clients);
+        let others = chatters(Protocol::SocketIo, options.socketio_clients)
+            .chain(chatters(Protocol::Polling, options.polling_clients));
+        if !javascript {
+            let churning = (0..options.churn).map(|n| Person::churning(&Protocol::ALL, n));
+            return Self {
+                here: plain.chain(others).collect(),
+                churning: churning.collect(),
+                elsewhere: Vec::new(),
+                vanishing: Vec::new(),
+            };
+        }
+        let (churning, vanishing): (Vec<_>, Vec<_>) = (0..options.churn).partition(|n| n % 3 == 2);
+        let of = |numbers: Vec<u32>, protocols| {
+            numbers.into_iter().map(|n| Person::churning(protocols, n)).collect()
+        };
+        Self {
+            here: plain.collect(),
+            churning: of(churning, Protocol::WebSocket.alone()),
+            elsewhere: others.collect(),
+            vanishing: of(vanishing, &[Protocol::SocketIo, Protocol::Polling]),
+        }
+    }
+}
+
+/// The JavaScript client, if it is to be used, and what to call the client that is.
+async fn speaker(options: &LoadOptions) -> Result<(Option<JavaScript>, Option<String>), LoadError> {
+    if options.socketio_clients + options.polling_clients + options.churn == 0 {
+        return Ok((None, None));
+    }
+    let rust = "the Rust client of this program";
+    match options.socket_io {
+        SocketIoClient::Rust => Ok((None, Some(rust.to_owned()))),
+        choice => match JavaScript::install().await {
+            Ok(client) => {
+                let name = client.name.clone();
+                Ok((Some(client), Some(name)))
+            }
+            Err(why) if choice == SocketIoClient::Js => Err(LoadError::NoJavaScript(why)),
+            Err(why) => Ok((None, Some(format!("{rust} ({why})")))),
+        },
+    }
 }
 
 fn headline(options: &LoadOptions) -> String {

@@ -45,6 +45,10 @@ impl Kind {
             Self::Hold => "hold",
         }
     }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// How an attempt ended.
@@ -70,7 +74,7 @@ struct Tally {
 }
 
 /// Outcomes of one client, by kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     tallies: BTreeMap<Kind, Tally>,
     crashed: u64,
@@ -105,6 +109,8 @@ pub(crate) struct Probe {
 pub(crate) struct Summary {
     clients: Counts,
     pub(crate) probe: Probe,
+    /// What those who speak Socket.IO spoke it with, if there were any.
+    pub(crate) socket_io: Option<String>,
 }
 
 impl Summary {
@@ -137,6 +143,7 @@ impl Summary {
         json!({
             "kinds": kinds,
             "crashedClients": self.clients.crashed,
+            "socketIo": self.socket_io,
             "livez": {
                 "answered": self.probe.answered.len(),
                 "lost": self.probe.lost,
@@ -181,6 +188,9 @@ impl fmt::Display for Summary {
             show(self.probe.answered.quantile(0.5)),
             show(self.probe.answered.quantile(0.99)),
         )?;
+        if let Some(client) = &self.socket_io {
+            writeln!(f, "Socket.IO: {client}")?;
+        }
         if self.clients.crashed > 0 {
             writeln!(f, "{} clients crashed, what they got is missing", self.clients.crashed)?;
         }
@@ -207,7 +217,7 @@ impl Latencies {
 
     /// The smallest latency that at least `q` (0.0 to 1.0) of all do not exceed: nearest rank.
     /// `None` without any.
-    fn quantile(&self, q: f64) -> Option<Duration> {
+    pub(crate) fn quantile(&self, q: f64) -> Option<Duration> {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         #[expect(
@@ -267,6 +277,7 @@ mod tests {
         summary.merge(first);
         summary.merge(second);
         summary.merge(Counts::crashed());
+        summary.socket_io = Some("the Rust client".to_owned());
         summary.probe = Probe { answered: latencies([1, 2, 3]), lost: 4 };
         summary
     }
@@ -284,6 +295,7 @@ mod tests {
         assert_eq!((&message["ok"], &message["other"]), (&json!(0), &json!(1)));
         assert_eq!(message["p50Ms"], Value::Null);
         assert_eq!(json["crashedClients"], 1);
+        assert_eq!(json["socketIo"], "the Rust client");
         assert_eq!((&json["livez"]["answered"], &json["livez"]["lost"]), (&json!(3), &json!(4)));
     }
 
@@ -298,6 +310,7 @@ mod tests {
                 "message           0        0        1        0         n/a         n/a",
                 "hold              2        2        0        1     10.0 ms     30.0 ms",
                 "livez: 3 answered, 4 lost, p50 2.0 ms, p99 3.0 ms",
+                "Socket.IO: the Rust client",
                 "1 clients crashed, what they got is missing",
             ]
         );

@@ -39,6 +39,23 @@ impl Protocol {
             Self::Polling => "poll",
         }
     }
+
+    /// This one and no other.
+    pub(super) fn alone(self) -> &'static [Self] {
+        match self {
+            Self::WebSocket => &[Self::WebSocket],
+            Self::SocketIo => &[Self::SocketIo],
+            Self::Polling => &[Self::Polling],
+        }
+    }
+
+    /// What Socket.IO calls it.
+    pub(super) fn transport(self) -> &'static str {
+        match self {
+            Self::WebSocket | Self::SocketIo => "websocket",
+            Self::Polling => "polling",
+        }
+    }
 }
 
 /// Why there is no connection.
