@@ -1,7 +1,12 @@
 //! Where the database lives, as the command line says it.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr};
 
+use clap::{
+    Arg, Command,
+    builder::TypedValueParser,
+    error::{Error, ErrorKind},
+};
 use sqlx::postgres::PgConnectOptions;
 
 /// Where the database lives.
@@ -44,6 +49,28 @@ impl FromStr for Location {
             None if text == "memory" => Ok(Self::Memory),
             None => Ok(Self::File(text.into())),
         }
+    }
+}
+
+/// Reads a location off the command line. clap's own parser repeats what it refuses, and there may
+/// be a password in it.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationParser;
+
+impl TypedValueParser for LocationParser {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Location, Error> {
+        let Some(text) = value.to_str() else { return Ok(Location::File(value.into())) };
+        text.parse().map_err(|error: InvalidLocation| {
+            let message = format!("--database: {error}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
     }
 }
 
@@ -101,5 +128,10 @@ mod tests {
         assert_eq!("".parse::<Location>().unwrap_err(), InvalidLocation::Empty);
         let broken = "postgres://ada:secret@host:port/chat".parse::<Location>().unwrap_err();
         assert!(!broken.to_string().contains("secret"), "{broken}");
+        let command = Command::new("chat");
+        let value = OsStr::new("postgres://ada:secret@host:port/chat");
+        let told = LocationParser.parse_ref(&command, None, value).unwrap_err().to_string();
+        assert!(told.contains("--database: no address of a PostgreSQL database"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     hold::{self, Touch},
     load::Target,
-    location::Location,
+    location::{Location, LocationParser},
 };
 
 /// A chat server that Plimsoll keeps afloat.
@@ -30,7 +30,7 @@ pub(crate) struct ServerOptions {
 
     /// `memory` or a file for an embedded SQLite database, made when it is missing; or a PostgreSQL
     /// database, which has to be there, such as postgres://user@host/database
-    #[arg(long, value_name = "memory|PATH|URL", default_value = "memory")]
+    #[arg(long, value_parser = LocationParser, value_name = "memory|PATH|URL", default_value = "memory")]
     pub(crate) database: Location,
 
     /// Faults to switch on, separated by commas: the server then really leaks

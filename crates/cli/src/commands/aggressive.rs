@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     output::Output,
     render,
-    wire::Aggressive,
+    wire::{Aggressive, Rule},
 };
 
 const ROUTE: &str = "/api/cleanup/aggressive";
@@ -49,10 +49,19 @@ pub(super) fn run(
 /// Does it, or says what it would do.
 fn work(client: &Client, dry_run: bool, output: &mut Output) -> Result<Exit, Failure> {
     let reply = client.work(if dry_run { DRY_RUN_ROUTE } else { ROUTE }, &json!({}))?;
-    if reply.read::<Aggressive>()?.data.is_some_and(|data| data.rules.is_empty()) {
+    let rules = reply.read::<Aggressive>()?.data.map(|data| data.rules);
+    if rules.as_ref().is_some_and(Vec::is_empty) {
         output.talk(render::NO_RULES);
     }
-    cleanup::show(&reply, dry_run, output)
+    let exit = cleanup::show(&reply, dry_run, output)?;
+    // A script that asked for a deletion has to hear that there was none.
+    let waited = |rule: &Rule| matches!(rule.waits(), Some("paused" | "stopped"));
+    let none_ran = rules.is_some_and(|rules| !rules.is_empty() && rules.iter().all(waited));
+    if none_ran && !dry_run {
+        output.talk(render::NONE_RAN);
+        return Ok(Exit::FailedActions);
+    }
+    Ok(exit)
 }
 
 /// What came of the question.

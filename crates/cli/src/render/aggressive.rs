@@ -11,6 +11,9 @@ use crate::{
 pub(crate) const NO_RULES: &str =
     "note: no database rules are registered on this server; only memory is cleaned up";
 
+/// Said where all rules were asked for and none of them ran.
+pub(crate) const NONE_RAN: &str = "note: no rule ran, so no row was deleted: rules wait while memory is critical or the server stops";
+
 /// Renders one line a rule; nothing without rules.
 pub(crate) fn rules(look: &Look, rules: &[Rule], dry_run: bool) -> String {
     if rules.is_empty() {

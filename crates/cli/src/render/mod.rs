@@ -18,7 +18,7 @@ mod thresholds;
 #[cfg(feature = "tui")]
 pub(crate) use self::report::freed;
 pub(crate) use self::{
-    aggressive::{NO_RULES, question, rules},
+    aggressive::{NO_RULES, NONE_RAN, question, rules},
     alerts::{alerts, sinks_tested},
     cleanup::cleanup,
     details::details,

@@ -192,6 +192,13 @@ fn rules_that_wait_or_run_elsewhere_are_no_failures() {
     for line in ["paused (memory is critical)", "5 deleted  skipped:elsewhere", "stopped"] {
         assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
     }
+    let paused = json!({"success": true, "data": {"database": {"rules": [
+        {"rule": "a", "deleted": 0, "outcome": "paused", "detail": "memory is critical"},
+        {"rule": "b", "deleted": 0, "outcome": "paused", "detail": "memory is critical"},
+    ]}}});
+    let ran = Server::always(ok(paused.to_string())).run(&["aggressive", "--yes"]);
+    assert_eq!(ran.code, Some(7), "nothing of what was asked for was done");
+    assert!(ran.stderr.starts_with("note: no rule ran, so no row was deleted"), "{}", ran.stderr);
     let refused = json!({"success": true, "data": {"database": {"rules": [
         {"rule": "a", "deleted": 0, "outcome": "refused", "detail": "601 of 1201 rows match"},
     ]}}});
