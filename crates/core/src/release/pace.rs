@@ -9,9 +9,10 @@ use crate::{level::PressureLevel, machine::scaled, thresholds::Watermarks, units
 const FROM_WARNING_RATIO: f64 = 0.70;
 /// Released once this share of the headroom to critical was given back by requests.
 const OWED_HEADROOM_SHARE: u64 = 8;
-/// ... or so much, however much room there is: glibc's release takes about 0.15 ms for each MB that
-/// it returns, with the lock of an arena held, so that little and often stalls nobody for long.
-const MOST_OWED_BYTES: u64 = 64 * MB;
+/// ... or so much, however much room there is. With glibc's release the lock of an arena is held: in
+/// portions of 16 MB the worst stall was 11 ms in four runs of six, in portions of 64 MB above 200 ms in each
+/// of three (docs/BENCHMARKS.md, "What a release does to requests").
+const MOST_OWED_BYTES: u64 = 16 * MB;
 /// A release stops other threads' allocations for a while, so it takes at most a fifth of the
 /// time: it rests four times as long as it took, and never less than this.
 const SHORTEST_REST: Duration = Duration::from_millis(10);
