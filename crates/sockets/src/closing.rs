@@ -19,8 +19,8 @@ const ABORT_GRACE: Duration = Duration::from_millis(500);
 /// After a wave, closings are waited for at most so long, so that what they free can be released:
 /// a little more than the default deadline.
 const LONGEST_SETTLING: Duration = Duration::from_secs(17);
-/// How often they are looked at.
-const SETTLING_LOOK: Duration = Duration::from_millis(250);
+/// A wave that has begun goes on for so long at least: what ends at once is not waited for alone.
+const WAVE_GOES_ON: Duration = Duration::from_millis(250);
 /// The least time between the releases of two waves.
 const BETWEEN_RELEASES: Duration = Duration::from_secs(10);
 
@@ -125,14 +125,20 @@ pub(crate) async fn release_after_waves(registry: Weak<Inner>, plimsoll: Plimsol
     }
 }
 
-/// Waits until nothing closes any more, or for long enough.
+/// Waits until nothing closes any more, or for long enough. It holds no registry meanwhile.
 async fn settled(registry: &Weak<Inner>) {
-    let latest = Instant::now() + LONGEST_SETTLING;
-    while Instant::now() < latest {
-        tokio::time::sleep(SETTLING_LOOK).await;
-        let closing = registry.upgrade().map(|inner| inner.counts.closing.load(Relaxed));
-        if closing.is_none_or(|closing| closing == 0) {
-            return;
+    let Some(gone) = registry.upgrade().map(|inner| Arc::clone(&inner.gone)) else { return };
+    let ended = async {
+        tokio::time::sleep(WAVE_GOES_ON).await;
+        loop {
+            let mut gone = std::pin::pin!(gone.notified());
+            gone.as_mut().enable();
+            let closing = registry.upgrade().map(|inner| inner.counts.closing.load(Relaxed));
+            if closing.is_none_or(|closing| closing == 0) {
+                return;
+            }
+            gone.await;
         }
-    }
+    };
+    let _ = timeout(LONGEST_SETTLING, ended).await;
 }

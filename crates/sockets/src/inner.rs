@@ -41,8 +41,8 @@ pub(crate) struct Inner {
     pub(crate) held_bytes: AtomicU64,
     pub(crate) rooms: Rooms,
     pub(crate) counts: Counts,
-    /// Rung for all when a connection is removed.
-    pub(crate) gone: Notify,
+    /// Rung for all when a connection is removed, and when one no longer lingers.
+    pub(crate) gone: Arc<Notify>,
     pub(crate) started: Instant,
     table: Mutex<Table>,
     wave: Mutex<WaveState>,
@@ -114,7 +114,7 @@ impl Inner {
             held_bytes: AtomicU64::new(0),
             rooms: Rooms::default(),
             counts: Counts::default(),
-            gone: Notify::new(),
+            gone: Arc::default(),
             started: Instant::now(),
             table: Mutex::default(),
             wave: Mutex::default(),
@@ -165,6 +165,7 @@ impl Inner {
     pub(crate) fn no_longer_lingers(&self, id: u64) {
         let left = self.table().lingering.remove(&id);
         drop(left);
+        self.gone.notify_waiters();
     }
 
     fn wave(&self) -> MutexGuard<'_, WaveState> {
@@ -203,5 +204,12 @@ impl Inner {
         if let Some(task) = task {
             task.abort();
         }
+    }
+}
+
+/// The task that releases after waves is the registry's, and ends with it.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.abort_wave();
     }
 }

@@ -184,10 +184,19 @@ impl ConnectionRegistry {
     /// # Cancel safety
     /// May be dropped at any time.
     pub async fn empty(&self) {
+        self.gone_until(|inner| inner.table().live.is_empty()).await;
+    }
+
+    async fn without_lingering(&self) {
+        self.gone_until(|inner| inner.table().lingering.is_empty()).await;
+    }
+
+    /// Looks again each time that a connection has gone.
+    async fn gone_until(&self, done: impl Fn(&Inner) -> bool) {
         loop {
             let mut gone = std::pin::pin!(self.inner.gone.notified());
             gone.as_mut().enable();
-            if self.inner.table().live.is_empty() {
+            if done(&self.inner) {
                 return;
             }
             gone.await;
@@ -222,12 +231,7 @@ impl ConnectionRegistry {
             }
         }
         // Aborted tasks end when they are polled next.
-        for _ in 0..ABORT_TURNS {
-            if self.inner.table().lingering.is_empty() {
-                break;
-            }
-            tokio::time::sleep(ABORT_TURN).await;
-        }
+        let _ = timeout(ABORT_PATIENCE, self.without_lingering()).await;
         self.inner.abort_wave();
         let lingering: Vec<_> = self.inner.table().lingering.values().map(Arc::clone).collect();
         ShutdownReport {
@@ -239,9 +243,8 @@ impl ConnectionRegistry {
     }
 }
 
-/// An aborted task is waited for so long in all, 0.2 s.
-const ABORT_TURNS: u32 = 20;
-const ABORT_TURN: Duration = Duration::from_millis(10);
+/// An aborted task is waited for so long; one that has not ended by then blocks its thread.
+const ABORT_PATIENCE: Duration = Duration::from_millis(200);
 
 fn admit(inner: &Arc<Inner>, meta: &ConnectionMeta) -> Result<Admitted, Refused> {
     if inner.table().shut {
