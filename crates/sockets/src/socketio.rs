@@ -205,7 +205,7 @@ async fn pump<A: Adapter>(entry: Arc<Entry>, socket: SocketRef<A>, guard: Guard)
     }
 }
 
-/// Notes the change from polling to a WebSocket; never ends.
+/// Notes the change from polling to a WebSocket, which socketioxide tells nobody of; never ends.
 async fn watch_transport<A: Adapter>(entry: &Entry, socket: &SocketRef<A>) {
     for look in 0..TRANSPORT_LOOKS {
         if entry.transport() != Transport::Polling {
@@ -217,7 +217,8 @@ async fn watch_transport<A: Adapter>(entry: &Entry, socket: &SocketRef<A>) {
     std::future::pending().await
 }
 
-/// Emits one message, waiting while the buffer is full.
+/// Emits one message. While the buffer is full it tries again, ever more rarely: socketioxide tells
+/// nobody when there is room.
 async fn emit<A: Adapter>(socket: &SocketRef<A>, message: &Message) -> Result<(), ()> {
     let parsed = message.as_text().map(|text| {
         let named = serde_json::from_str::<(String, Value)>(text);
